@@ -1,0 +1,30 @@
+"""The command line: a thin skin. Each verb is one library call; user errors become one line and exit code 2."""
+
+from __future__ import annotations
+
+import click
+
+from fnbench import __version__
+from fnbench.errors import FnbenchError
+
+
+class UserError(click.ClickException):
+    """A user error on the terminal: one line, exit code 2."""
+
+    exit_code = 2
+
+
+class Commands(click.Group):
+    """Print user-facing errors as one line; let bugs keep their traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except FnbenchError as error:
+            raise UserError(str(error)) from error
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="fnbench")
+def main() -> None:
+    """Exact ground truth and honest scores for face surface normals."""

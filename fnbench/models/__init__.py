@@ -1,0 +1,1 @@
+"""Networks and floors that turn face crops into normals, one module each."""

@@ -1,0 +1,1 @@
+"""Photometric stereo: lights, robust least squares, ambiguities."""

@@ -1,0 +1,1 @@
+"""From scans and cameras to exact ground truth."""

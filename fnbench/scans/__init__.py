@@ -1,0 +1,1 @@
+"""Mesh files become Scans: reading, unit and axis checks, normals, landmarks, alignment."""
