@@ -1,0 +1,96 @@
+"""One resolver for names: an alias stands for an import path, and third parties add theirs by entry points.
+
+A name may be
+    an alias of the tables below             ``crossmodal``
+    a class in a file                        ``my_model.py:MyModel``
+    a class in an importable package         ``my_package.models:MyModel``
+    an entry point of an installed package   group ``fnbench.datasets`` or ``fnbench.models``
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from difflib import get_close_matches
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from fnbench.errors import UnknownNameError
+
+DATASETS: dict[str, str] = {
+    "synthetic": "fnbench.adapters.synthetic:Synthetic",
+    "florence": "fnbench.adapters.florence:Florence",
+}
+"""Dataset id -> import path of its adapter."""
+
+MODELS: dict[str, str] = {
+    "crossmodal": "fnbench.models.crossmodal:CrossmodalEstimator",
+    "frontal": "fnbench.models.frontal:Frontal",
+    "mean-face": "fnbench.models.mean_face:MeanFace",
+}
+"""Model id -> import path of its estimator."""
+
+_TABLES = {"dataset": DATASETS, "model": MODELS}
+
+
+def names(kind: str) -> list[str]:
+    """All aliases of a kind ("dataset" or "model"), those of installed packages included, sorted."""
+    return sorted({*_TABLES[kind], *_entry_points(kind)})
+
+
+def resolve(name: str, kind: str) -> Any:
+    """The class that a name stands for.
+
+    name: an alias, ``file.py:Class`` or ``package.module:Class``.
+    kind: "dataset" or "model".
+    Raises UnknownNameError with the nearest alias, or with what is missing in the file or module.
+    """
+    path = {**_entry_points(kind), **_TABLES[kind]}.get(name, name)
+    module_name, colon, attribute = path.rpartition(":")
+    if not colon or not attribute or not module_name:
+        close = get_close_matches(name, names(kind), n=1, cutoff=0.5)
+        hint = f" Did you mean {close[0]}?" if close else ""
+        raise UnknownNameError(
+            f"There is no {kind} {name!r}.{hint} Known: {', '.join(names(kind))}; "
+            f"your own: file.py:Class or package.module:Class."
+        )
+    module = _file_module(Path(module_name), kind) if module_name.endswith(".py") else _import(module_name, kind)
+    try:
+        return getattr(module, attribute)
+    except AttributeError:
+        classes = ", ".join(key for key, value in vars(module).items() if isinstance(value, type)) or "none"
+        raise UnknownNameError(f"{module_name} has no {attribute!r}. Classes found there: {classes}.") from None
+
+
+def _entry_points(kind: str) -> dict[str, str]:
+    return {point.name: point.value for point in entry_points(group=f"fnbench.{kind}s")}
+
+
+def _import(name: str, kind: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not (name == error.name or name.startswith(error.name + ".")):
+            raise  # the module exists, but misses something of its own: that is its bug
+        raise UnknownNameError(
+            f"{kind} {name!r}: no module named {error.name!r}. Install it, or give a file: path/to/file.py:Class."
+        ) from None
+
+
+def _file_module(path: Path, kind: str) -> Any:
+    if not path.is_file():
+        raise UnknownNameError(f"{kind} file {path} does not exist. Give file.py:Class with a path from this folder.")
+    name = f"fnbench_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UnknownNameError(f"{kind} file {path} cannot be loaded as Python.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses and worker processes look the module up by name
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
