@@ -22,7 +22,10 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "scans", "photometric", "scale", "files", "images",
     ),
     ("adapters", "render", "models", "torch_metric"),
-    ("protocol", "training", "evaluate", "submission", "doctor", "compare", "export", "validate", "reproduce", "predict", "refine"),
+    (
+        "protocol", "training", "evaluate", "submission", "doctor", "compare", "reproduce",
+        "export", "validate", "predict", "refine",
+    ),
     ("leaderboard", "report", "demo", "cite"),
     ("cli", "__main__"),
 )  # fmt: skip
