@@ -1,0 +1,105 @@
+"""What every adapter offers, and the errors they share, so that all datasets fail in the same words.
+
+An adapter turns one dataset, as its owners distribute it, into Captures. It is read-only, cheap to list, lazy to
+load, and small enough to be pickled into worker processes. Facts stand in its card, behaviour in its module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import ClassVar, Protocol
+
+from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.types import Capture
+
+_WEB_PAGE = (b"<!doctype html", b"<html")
+_POINTER = b"version https://git-lfs"
+
+
+class DatasetAdapter(Protocol):
+    """One dataset as its owners distribute it, read-only.
+
+    name: the id of its card and its alias in the registry.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, root: Path | None) -> None: ...
+
+    def capture_ids(self) -> Sequence[str]:
+        """All captures, sorted, found by names alone: opens no scan and no image.
+
+        Raises DatasetNotFoundError with the access instructions when there is none.
+        """
+        ...
+
+    def load(self, capture_id: str) -> Capture:
+        """The capture of this id.
+
+        Raises DatasetNotFoundError when a file is missing, InvalidDataError when one is damaged; both
+        name the file. Never half a capture.
+        """
+        ...
+
+
+def given_root(name: str, root: Path | None) -> Path:
+    """The folder of a dataset; DatasetNotFoundError when none was given or it does not exist."""
+    if root is None:
+        raise DatasetNotFoundError(f"{name}: no folder given. Give the dataset's folder with --root. {access(name)}")
+    if not Path(root).is_dir():
+        raise DatasetNotFoundError(f"{name}: {root} is not a folder. {access(name)}")
+    return Path(root)
+
+
+def nothing_found(name: str, root: Path, expected: str) -> DatasetNotFoundError:
+    """The error for a folder without a single capture; ``expected`` is the pattern that was looked for."""
+    return DatasetNotFoundError(f"{name}: no captures under {root}. Expected {expected}. {access(name)}")
+
+
+def access(name: str) -> str:
+    """Where a user reads how to get the data and how the folder must look."""
+    return f"How to get the data, and the expected tree: datasets/{name}/ACCESS.md."
+
+
+def unknown_capture(name: str, capture_id: str, ids: Iterable[str]) -> DatasetNotFoundError:
+    """The error for an id that is not in the dataset, with the nearest one that is."""
+    known = list(ids)
+    close = get_close_matches(capture_id, known, n=1)
+    hint = f"Did you mean {close[0]}?" if close else f"There are {len(known)}, from {known[0]} to {known[-1]}."
+    return DatasetNotFoundError(f"{name}: there is no capture {capture_id!r}. {hint}")
+
+
+def read_bytes(path: Path) -> bytes:
+    """All bytes of a file that must exist and must not be one of the usual stand-ins.
+
+    Raises DatasetNotFoundError when it is missing; InvalidDataError when it is empty, a web page, a Git LFS
+    pointer, or a binary that went through a text re-encoder (every byte above 127 became EF BF BD).
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        raise DatasetNotFoundError(f"{path}: this file is missing. Copy it again from the distribution.") from None
+    except OSError as error:
+        raise InvalidDataError(f"{path}: cannot be read ({error.strerror}).") from error
+    head = content[:512].lstrip().lower()
+    if not content:
+        raise InvalidDataError(f"{path}: the file is empty (0 bytes). Copy it again from the distribution.")
+    if head.startswith(_WEB_PAGE):
+        raise InvalidDataError(f"{path}: this is a web page, probably a download confirmation. Download it again.")
+    if head.startswith(_POINTER):
+        raise InvalidDataError(f"{path}: this is a Git LFS pointer, not the file. Fetch the file itself.")
+    if content[:4096].count(b"\xef\xbf\xbd") > 8:
+        raise InvalidDataError(
+            f"{path}: its bytes were re-encoded as text (EF BF BD everywhere) and are lost. Copy it again, as binary."
+        )
+    return content
+
+
+def read_text(path: Path) -> str:
+    """The text of a side file; InvalidDataError when it is binary. Undecodable bytes become U+FFFD."""
+    content = read_bytes(path)
+    if b"\0" in content:
+        raise InvalidDataError(f"{path}: a binary file where text is expected. Copy it again from the distribution.")
+    return content.decode("utf-8-sig", errors="replace")
