@@ -17,7 +17,14 @@ A message says, in this order: what (with its path or id), what was found, what 
 
 
 class FnbenchError(Exception):
-    """Base of all errors a user can act on."""
+    """Base of all errors a user can act on.
+
+    code: the number of the failure mode ("FM-33"), for programs; empty when it has none.
+    """
+
+    def __init__(self, message: str = "", code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class DatasetNotFoundError(FnbenchError):

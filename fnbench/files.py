@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fnbench.errors import OutputError
@@ -22,13 +23,44 @@ def replacing(path: Path) -> Iterator[Path]:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
+        _sync(temporary)
         temporary.replace(path)
+        _sync(path.parent)
     except OSError as error:
         raise output_error(path, error) from error
     finally:
-        temporary.unlink(missing_ok=True) if temporary.parent.is_dir() else None
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse an output that cannot be written before any work is done for it; OutputError says why."""
+    if path.is_dir():
+        raise output_error(path, OSError(errno.EISDIR, ""))
+    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise output_error(path, error) from error
+
+
+def check_space(path: Path, needed: int) -> None:
+    """Refuse what will not fit beside ``path``; needed: bytes."""
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OutputError(
+            f"{path}: cannot be written: {free / 1e6:.1f} MB are free on the disk and {needed / 1e6:.1f} MB are "
+            f"needed; free some space and run the same command again.",
+            code="FM-38",
+        )
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a whole file, or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -39,9 +71,11 @@ def write_text(path: Path, text: str) -> None:
 
 def output_error(path: Path, error: OSError) -> OutputError:
     """What a user can do about a file that could not be written."""
+    full = "No space left" in str(error)  # HDF5 reports it without a number
     reasons = {
         errno.ENOSPC: "the disk is full; free some space and run the same command again",
         errno.EDQUOT: "the disk quota is used up; free some space and run the same command again",
+        errno.EFBIG: "the file is larger than this system allows; free some space or raise the limit",
         errno.EROFS: "the file system is read-only; choose another place",
         errno.EACCES: "no permission to write there; choose another place",
         errno.EPERM: "no permission to write there; choose another place",
@@ -50,5 +84,18 @@ def output_error(path: Path, error: OSError) -> OutputError:
         errno.EISDIR: "it is a folder; give a file name",
         errno.ENAMETOOLONG: "the name is too long; choose a shorter one",
     }
-    reason = reasons.get(error.errno or 0, os.strerror(error.errno) if error.errno else str(error))
-    return OutputError(f"{path}: cannot be written: {reason}.")
+    number = errno.ENOSPC if full else error.errno or 0
+    reason = reasons.get(number, os.strerror(number) if number else str(error))
+    codes = {errno.ENOSPC: "FM-38", errno.EDQUOT: "FM-38", errno.EFBIG: "FM-38", errno.EROFS: "FM-39"}
+    return OutputError(f"{path}: cannot be written: {reason}.", code=codes.get(number, ""))
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # some network file systems cannot sync a folder
+            raise
+    finally:
+        os.close(descriptor)
