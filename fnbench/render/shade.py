@@ -1,0 +1,255 @@
+"""From triangle indices to exact maps: the one step that all renderers share.
+
+Each pixel centre's ray is cut with the plane of its triangle in float64, whatever precision the renderer had; the
+barycentric weights are those on the surface, not on the screen, so they are correct under perspective. Normals,
+depth and texture coordinates follow from them.
+
+A back face that is visible (an open scan seen from behind) carries its interpolated normal like any other and
+has ``facing`` False; leaving it out of a mask is the pipeline's decision.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnbench.camera import Camera
+from fnbench.compiled import AVAILABLE, compiled
+from fnbench.render.raster import lens_of
+from fnbench.types import UNIT_TOLERANCE, Scan, Visibility
+
+_VANISHED = 1e-9
+"""An interpolated normal shorter than this has no direction."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SurfaceMaps:
+    """What the camera sees at each pixel centre.
+
+    normals: (H, W, 3) float32 unit vectors, canonical frame, zero outside.
+    depth: (H, W) float32 millimetres along the optical axis, NaN outside.
+    weights: (H, W, 3) float32 barycentric weights of the triangle's vertices on the surface, zero outside.
+    uv: (H, W, 2) float32 texture coordinates, v upwards, NaN outside; None when the scan has none.
+    facing: (H, W) bool, True where the triangle's front side is visible.
+    mask: (H, W) bool, True where a triangle is visible.
+    """
+
+    normals: NDArray[np.float32]
+    depth: NDArray[np.float32]
+    weights: NDArray[np.float32]
+    uv: NDArray[np.float32] | None
+    facing: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
+
+    def __post_init__(self) -> None:
+        shape = self.mask.shape
+        fits = (
+            self.normals.shape == (*shape, 3)
+            and self.weights.shape == (*shape, 3)
+            and self.depth.shape == shape
+            and self.facing.shape == shape
+            and (self.uv is None or self.uv.shape == (*shape, 2))
+        )
+        if not fits:
+            raise ValueError(f"surface maps do not fit the mask of shape {shape}")
+        off = _off_unit(np.ascontiguousarray(self.normals, np.float32), self.mask) if AVAILABLE else self._off_unit()
+        if off:
+            raise ValueError(f"{off} of {int(self.mask.sum())} visible normals are not unit length")
+
+    def _off_unit(self) -> int:
+        length = np.linalg.norm(self.normals[self.mask], axis=-1)
+        return int(np.count_nonzero(~(np.abs(length - 1) <= UNIT_TOLERANCE)))
+
+
+def surface_maps(
+    scan: Scan, vertex_normals: NDArray[np.float64], camera: Camera, visibility: Visibility
+) -> SurfaceMaps:
+    """Normals, depth, weights and texture coordinates at every pixel centre.
+
+    scan, camera: as given to the renderer that made ``visibility``.
+    vertex_normals: (V, 3) in the frame of the scan. Where the interpolated normal vanishes, the pixel
+        takes the normal of its triangle.
+    """
+    shape = (camera.height, camera.width)
+    if visibility.faces.shape != shape:
+        raise ValueError(f"visibility {visibility.faces.shape} does not fit the camera {shape}")
+    if len(vertex_normals) != len(scan.vertices):
+        raise ValueError(f"{len(vertex_normals)} normals for {len(scan.vertices)} vertices")
+    arrays = (
+        np.ascontiguousarray(scan.vertices, np.float64),
+        np.ascontiguousarray(scan.faces, np.int32),
+        np.ascontiguousarray(vertex_normals, np.float64),
+        np.ascontiguousarray(scan.uv if scan.uv is not None else np.empty((0, 2)), np.float64),
+        np.ascontiguousarray(scan.uv_faces if scan.uv_faces is not None else np.empty((0, 3)), np.int32),
+        lens_of(camera),
+        np.ascontiguousarray(camera.rotation, np.float64),
+        camera.orthographic,
+        np.ascontiguousarray(visibility.faces),
+    )
+    normals, depth, weights, uv, facing, mask = _shade(*arrays) if AVAILABLE else _shade_numpy(*arrays)
+    return SurfaceMaps(normals, depth, weights, uv if scan.uv is not None else None, facing, mask)
+
+
+_Maps = tuple[
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.float32],
+    NDArray[np.bool_],
+    NDArray[np.bool_],
+]
+
+
+@compiled
+def _shade(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    vertex_normals: NDArray[np.float64],
+    uv: NDArray[np.float64],
+    uv_faces: NDArray[np.int32],
+    m: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    orthographic: bool,
+    seen: NDArray[np.int32],
+) -> _Maps:
+    height, width = seen.shape
+    normals, depth = np.zeros((height, width, 3), np.float32), np.full((height, width), np.nan, np.float32)
+    weights, facing = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.bool_)
+    mask = np.zeros((height, width), np.bool_)
+    textured = len(uv) > 0
+    texture = np.full((height, width, 2) if textured else (0, 0, 2), np.nan, np.float32)
+    pixel = np.empty((3, 2))  # of each corner: pixel x and y times w, where w is the depth, or 1 without perspective
+    w = np.ones(3)
+    corner_depth = np.empty(3)
+    current = -1
+    for row in range(height):
+        for column in range(width):
+            face = seen[row, column]
+            if face < 0:
+                continue
+            if face != current:
+                current = face
+                for corner in range(3):
+                    i = faces[face, corner]
+                    wx, wy, wz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+                    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
+                    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
+                    corner_depth[corner] = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
+                    if not orthographic:
+                        w[corner] = corner_depth[corner]
+                    pixel[corner, 0] = (m[12] * x - m[13] * y) + m[14] * w[corner]
+                    pixel[corner, 1] = m[16] * w[corner] - m[15] * y
+            px, py = column + 0.5, row + 0.5
+            # Seen from the pixel, so that the products below are small and lose nothing.
+            au, av = pixel[0, 0] - px * w[0], pixel[0, 1] - py * w[0]
+            bu, bv = pixel[1, 0] - px * w[1], pixel[1, 1] - py * w[1]
+            cu, cv = pixel[2, 0] - px * w[2], pixel[2, 1] - py * w[2]
+            a, b, c = bu * cv - bv * cu, cu * av - cv * au, au * bv - av * bu
+            total = (a + b) + c
+            if total == 0.0:
+                continue
+            # A renderer of less precision may name the triangle beside the pixel: stay on its edge.
+            a, b, c = max(a / total, 0.0), max(b / total, 0.0), max(c / total, 0.0)
+            share = 1.0 / ((a + b) + c)
+            a, b, c = a * share, b * share, c * share
+            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+            nx = (a * vertex_normals[i, 0] + b * vertex_normals[j, 0]) + c * vertex_normals[k, 0]
+            ny = (a * vertex_normals[i, 1] + b * vertex_normals[j, 1]) + c * vertex_normals[k, 1]
+            nz = (a * vertex_normals[i, 2] + b * vertex_normals[j, 2]) + c * vertex_normals[k, 2]
+            length = sqrt((nx * nx + ny * ny) + nz * nz)
+            if not length > _VANISHED:
+                ux, uy, uz = (
+                    vertices[j, 0] - vertices[i, 0],
+                    vertices[j, 1] - vertices[i, 1],
+                    vertices[j, 2] - vertices[i, 2],
+                )
+                vx, vy, vz = (
+                    vertices[k, 0] - vertices[i, 0],
+                    vertices[k, 1] - vertices[i, 1],
+                    vertices[k, 2] - vertices[i, 2],
+                )
+                nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+                length = sqrt((nx * nx + ny * ny) + nz * nz)
+                if length == 0.0:
+                    continue
+            nx, ny, nz = nx / length, ny / length, nz / length
+            mask[row, column] = True
+            facing[row, column] = total < 0.0  # rows run downwards, so a front face turns clockwise on the screen
+            weights[row, column, 0] = a
+            weights[row, column, 1] = b
+            weights[row, column, 2] = c
+            depth[row, column] = (a * corner_depth[0] + b * corner_depth[1]) + c * corner_depth[2]
+            normals[row, column, 0] = (rotation[0, 0] * nx + rotation[0, 1] * ny) + rotation[0, 2] * nz
+            normals[row, column, 1] = (rotation[1, 0] * nx + rotation[1, 1] * ny) + rotation[1, 2] * nz
+            normals[row, column, 2] = (rotation[2, 0] * nx + rotation[2, 1] * ny) + rotation[2, 2] * nz
+            if textured:
+                i, j, k = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
+                texture[row, column, 0] = (a * uv[i, 0] + b * uv[j, 0]) + c * uv[k, 0]
+                texture[row, column, 1] = (a * uv[i, 1] + b * uv[j, 1]) + c * uv[k, 1]
+    return normals, depth, weights, texture, facing, mask
+
+
+def _shade_numpy(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    vertex_normals: NDArray[np.float64],
+    uv: NDArray[np.float64],
+    uv_faces: NDArray[np.int32],
+    m: NDArray[np.float64],
+    rotation: NDArray[np.float64],
+    orthographic: bool,
+    seen: NDArray[np.int32],
+) -> _Maps:
+    """The same step without numba."""
+    row, column = np.nonzero(seen >= 0)
+    face = seen[row, column]
+    corners = vertices[faces[face]]  # (P, 3, 3)
+    camera = corners @ m[:12].reshape(3, 4)[:, :3].T + m[[3, 7, 11]]
+    corner_depth = -camera[..., 2]
+    w = np.ones_like(corner_depth) if orthographic else corner_depth
+    u = m[12] * camera[..., 0] - m[13] * camera[..., 1] + (m[14] - (column[:, None] + 0.5)) * w
+    v = -m[15] * camera[..., 1] + (m[16] - (row[:, None] + 0.5)) * w
+    after, before = [1, 2, 0], [2, 0, 1]
+    opposite = u[:, after] * v[:, before] - v[:, after] * u[:, before]
+    total = opposite.sum(1, keepdims=True)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        weights = np.maximum(opposite / total, 0.0)
+        weights /= weights.sum(1, keepdims=True)
+        normal = np.einsum("pc,pcx->px", weights, vertex_normals[faces[face]])
+        vanished = ~(np.linalg.norm(normal, axis=1) > _VANISHED)
+        normal[vanished] = np.cross(
+            corners[vanished, 1] - corners[vanished, 0], corners[vanished, 2] - corners[vanished, 0]
+        )
+        length = np.linalg.norm(normal, axis=1, keepdims=True)
+        normal = normal / length @ rotation.T
+    known = (length[:, 0] > 0) & (total[:, 0] != 0)
+    row, column, face, weights = row[known], column[known], face[known], weights[known]
+
+    def spread(values: NDArray[np.floating], empty: float) -> NDArray[np.float32]:
+        grid = np.full((*seen.shape, *values.shape[1:]), empty, np.float32)
+        grid[row, column] = values
+        return grid
+
+    facing, mask = np.zeros(seen.shape, bool), np.zeros(seen.shape, bool)
+    facing[row, column], mask[row, column] = total[known, 0] < 0, True
+    texture = np.empty((0, 0, 2), np.float32)
+    if len(uv):
+        texture = spread(np.einsum("pc,pcx->px", weights, uv[uv_faces[face]]), np.nan)
+    depth = spread((weights * corner_depth[known]).sum(1), np.nan)
+    return spread(normal[known], 0.0), depth, spread(weights, 0.0), texture, facing, mask
+
+
+@compiled
+def _off_unit(normals: NDArray[np.float32], mask: NDArray[np.bool_]) -> int:
+    """How many normals inside the mask are not of length 1."""
+    off = 0
+    for row in range(mask.shape[0]):
+        for column in range(mask.shape[1]):
+            if mask[row, column]:
+                x, y, z = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
+                if not abs(sqrt(x * x + y * y + z * z) - 1.0) <= UNIT_TOLERANCE:
+                    off += 1
+    return off
