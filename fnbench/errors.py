@@ -8,6 +8,7 @@ A message says, in this order: what (with its path or id), what was found, what 
     ├── InvalidDataError         a file of the dataset is damaged, or is not what its name says
     ├── InvalidStoreError        an .h5 file is damaged, unfinished, or of another schema
     ├── InvalidPredictionError   predictions missing, of another shape, or not normals
+    ├── InvalidWeightsError      a weights file is damaged, of another architecture, or no weights at all
     ├── InvalidRecordError       a result record contradicts itself, or does not fit the others
     ├── InvalidSettingError      an option, recipe or card with an unknown or impossible value
     ├── UnknownNameError         no dataset, model or preset of this name
@@ -41,6 +42,10 @@ class InvalidStoreError(FnbenchError):
 
 class InvalidPredictionError(FnbenchError):
     """Predictions are missing, of another shape, or not normals."""
+
+
+class InvalidWeightsError(FnbenchError):
+    """A weights file is damaged, belongs to another architecture, or is no weights file."""
 
 
 class InvalidRecordError(FnbenchError):

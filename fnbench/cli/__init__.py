@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
+from fnbench.cli import models
 from fnbench.errors import FnbenchError
 
 
@@ -28,3 +29,6 @@ class Commands(click.Group):
 @click.version_option(__version__, prog_name="fnbench")
 def main() -> None:
     """Exact ground truth and honest scores for face surface normals."""
+
+
+main.add_command(models.convert_weights)
