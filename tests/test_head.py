@@ -41,7 +41,7 @@ def test_values_are_the_same_with_and_without_gradient():
 
 def test_the_mesh_lies_on_the_surface_and_winds_outwards(mean_mesh):
     values, _ = evaluate(head.surface(head.Shape()), mean_mesh.vertices)
-    assert np.abs(values).max() < 0.05
+    assert np.quantile(np.abs(values), 0.999) < 0.01
     corners = mean_mesh.vertices[mean_mesh.faces]
     across = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     outward = head.normals_at(head.Shape(), corners.mean(axis=1))
