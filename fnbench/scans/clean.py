@@ -1,0 +1,148 @@
+"""Repairs that every mesh gets: one vertex per position, no faces without area, faces wound outwards.
+
+Vertex indices are never changed, only what faces refer to: landmark lists and part ranges stay valid.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+_VIEW_CELLS = 96
+
+
+def weld(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Faces that refer to the first vertex of each position.
+
+    A format that stores one vertex per (position, texture coordinate) pair splits the surface along texture
+    seams; smooth normals would crease there.
+    """
+    first: NDArray[np.int32] = _first_of_position(np.ascontiguousarray(vertices + 0.0))  # -0.0 becomes 0.0
+    return first[faces]
+
+
+def with_area(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(F,) True where a face has three corners and an area; the rest has no normal."""
+    keep: NDArray[np.bool_] = _with_area(vertices, faces)
+    return keep
+
+
+def outward_share(vertices: NDArray[np.float64], faces: NDArray[np.int32], front: NDArray[np.float64]) -> float:
+    """Share of the visible surface, seen from ``front`` without culling, whose faces are wound towards the viewer.
+
+    front: (3,) direction from the scan to the viewer. A point per face stands for it in a coarse depth grid, so
+    that only the nearest surface votes: testing culled faces would accept an inward-wound face, whose far side is
+    seen from within.
+    """
+    front = front / np.linalg.norm(front)
+    helper = np.eye(3)[np.abs(front).argmin()]
+    right = np.cross(helper, front)
+    right /= np.linalg.norm(right)
+    up = np.cross(front, right)
+    a, b, c = (vertices[faces[:, k]] for k in range(3))
+    area = np.cross(b - a, c - a) @ front
+    centre = (a + b + c) / 3
+    plane = np.stack([centre @ right, centre @ up], -1)
+    low, side = plane.min(axis=0), max(float(np.ptp(plane, axis=0).max()), 1e-12)
+    cells = int(np.clip(np.sqrt(len(faces) / 6), 4, _VIEW_CELLS))
+    column, row = np.minimum(((plane - low) / side * cells).astype(np.int64), cells - 1).T
+    nearest = np.full(cells * cells, -np.inf)
+    depth = centre @ front
+    cell = row * cells + column
+    np.maximum.at(nearest, cell, depth)
+    votes = depth >= nearest[cell] - side / cells  # within one cell's side of the nearest: the visible layer
+    weight = np.abs(area[votes])
+    total = float(weight.sum())
+    return float(weight[area[votes] > 0].sum() / total) if total > 0 else 0.5
+
+
+def bulge(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> float:
+    """Mean outwardness in -1..1: do the faces point away from the centre of the surface?
+
+    Tells the winding where no front is known. Positive for a closed mesh or a face shell that is wound outwards.
+    """
+    total = _moments(vertices, faces)
+    if total[0] == 0:
+        return 0.0
+    centre = total[1:4] / total[0]
+    return float(_outwardness(vertices, faces, centre))
+
+
+@njit(cache=True)
+def _first_of_position(vertices):  # type: ignore[no-untyped-def]
+    """(V,) int32: index of the first vertex with exactly the same three numbers (open addressing hash table)."""
+    size = 16
+    while size < 2 * len(vertices):
+        size *= 2
+    table = np.full(size, -1, np.int32)
+    first = np.empty(len(vertices), np.int32)
+    bits = vertices.view(np.uint64)
+    for v in range(len(vertices)):
+        x, y, z = bits[v, 0], bits[v, 1], bits[v, 2]
+        key = x * np.uint64(0x9E3779B97F4A7C15) ^ y * np.uint64(0xC2B2AE3D27D4EB4F) ^ z * np.uint64(0x165667B19E3779F9)
+        key ^= key >> np.uint64(29)
+        key *= np.uint64(0xBF58476D1CE4E5B9)
+        key ^= key >> np.uint64(32)
+        slot = np.int64(key & np.uint64(size - 1))
+        while True:
+            other = table[slot]
+            if other < 0:
+                table[slot] = v
+                first[v] = v
+                break
+            if bits[other, 0] == x and bits[other, 1] == y and bits[other, 2] == z:
+                first[v] = other
+                break
+            slot = (slot + 1) & (size - 1)
+    return first
+
+
+@njit(cache=True)
+def _cross(vertices, a, b, c):  # type: ignore[no-untyped-def]
+    """Twice the area vector of a triangle, in scalars: small arrays would cost more than the arithmetic."""
+    ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
+    vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
+    return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+
+
+@njit(cache=True)
+def _with_area(vertices, faces):  # type: ignore[no-untyped-def]
+    keep = np.empty(len(faces), np.bool_)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y, z = _cross(vertices, a, b, c)
+        keep[f] = a != b and b != c and a != c and x * x + y * y + z * z > 0
+    return keep
+
+
+@njit(cache=True)
+def _moments(vertices, faces):  # type: ignore[no-untyped-def]
+    """Area, and area times centre, summed over the faces."""
+    total = np.zeros(4)
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        x, y, z = _cross(vertices, a, b, c)
+        size = np.sqrt(x * x + y * y + z * z)
+        total[0] += size
+        for k in range(3):
+            total[1 + k] += size * (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3
+    return total
+
+
+@njit(cache=True)
+def _outwardness(vertices, faces, centre):  # type: ignore[no-untyped-def]
+    """Mean cosine between face normals and the direction away from ``centre``, weighted by area and distance."""
+    along = reach = 0.0
+    for f in range(len(faces)):
+        a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
+        n = _cross(vertices, a, b, c)
+        dot = size = arm = 0.0
+        for k in range(3):
+            d = (vertices[a, k] + vertices[b, k] + vertices[c, k]) / 3 - centre[k]
+            dot += n[k] * d
+            size += n[k] * n[k]
+            arm += d * d
+        along += dot
+        reach += np.sqrt(size * arm)
+    return along / reach if reach > 0 else 0.0

@@ -1,0 +1,480 @@
+"""Wavefront OBJ text, parsed at the speed of the disk, with position and texture indices kept apart.
+
+Why an own parser: the public ones either make one vertex per (v, vt) pair, which creases normals along every texture
+seam, or read damaged text without a word. tinyobjloader 2.0.0rc13 turns ``nan``, missing and half-written
+coordinates into zeros, and its arrays arrive with stride zero under numpy 2. Here every number is checked and
+every complaint carries its line.
+
+Conventions
+-----------
+Two compiled passes over the bytes: the first counts, the second fills arrays of exactly that size, so nothing is
+ever written out of bounds. Positions as in the file, no unit. Polygons become fans (a polygon whose fan folds is
+fanned from another corner). ``vn`` lines are not read: normals come from geometry, and some sets write ``/0``.
+Negative indices count back from the lines read so far. Colours ``v x y z r g b`` in 0..1 or 0..255.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from fnbench.errors import InvalidDataError
+
+_V, _VT, _F, _USEMTL, _MTLLIB, _OTHER, _UNKNOWN = 1, 2, 3, 4, 5, 0, -1
+_KEYWORDS = (
+    b"vn vp g o s l p mg usemap maplib bevel c_interp d_interp lod shadow_obj trace_obj ctech stech cstype deg bmat "
+    b"step curv curv2 surf parm trim hole scrv sp end con call csh"
+)
+_BAD_NUMBER, _FEW_NUMBERS, _MANY_NUMBERS, _NOT_FINITE, _BAD_CORNER, _FEW_CORNERS, _NO_VERTEX, _NO_UV, _MIXED = range(
+    1, 10
+)
+_HUGE = 1 << 40
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ObjMesh:
+    """What an OBJ file says, before units and repairs.
+
+    vertices: (V, 3) float64.  faces: (F, 3) int32.  colors: (V, 3) uint8 or None.
+    uv: (T, 2) float64, v upwards, or None.  uv_faces: (F, 3) int32 or None.
+    materials: (F,) int32 index into ``material_names``, -1 before the first ``usemtl``.
+    libraries: the names behind ``mtllib``.  notes: oddities worth a line in the report.
+    """
+
+    vertices: NDArray[np.float64]
+    faces: NDArray[np.int32]
+    colors: NDArray[np.uint8] | None
+    uv: NDArray[np.float64] | None
+    uv_faces: NDArray[np.int32] | None
+    materials: NDArray[np.int32]
+    material_names: tuple[str, ...]
+    libraries: tuple[str, ...]
+    notes: tuple[str, ...] = ()
+
+
+def parse_obj(content: bytes, name: str) -> ObjMesh:
+    """Parse the bytes of an OBJ file; InvalidDataError with the line for anything that is not a triangle mesh.
+
+    >>> parse_obj(b"v 0 0 0\\nv 1 0 0\\nv 1 1 0\\nv 0 1 0\\nf 1 2 3 -1\\n", "square").faces.tolist()
+    [[0, 1, 2], [0, 2, 3]]
+    """
+    data = np.frombuffer(_one_line_per_statement(content), np.uint8)
+    counts = _count(data)
+    vertices = np.zeros((counts[0], 6))
+    uv = np.zeros((counts[1], 2))
+    corners = np.zeros((2, counts[2], 3), np.int32)
+    first = np.zeros(counts[2], np.bool_)
+    marks = np.zeros((counts[3], 4), np.int64)
+    problem = _fill(data, vertices, uv, corners, first, marks)
+    if problem[0]:
+        raise InvalidDataError(_complaint(data, problem, counts, name))
+    if counts[2] == 0:
+        raise InvalidDataError(
+            f"{name}: {counts[0]} vertices and no faces, expected an OBJ mesh with 'v' and 'f' lines; "
+            "check that the file was exported as a surface and copied completely."
+        )
+    _refuse_cut_file(content, len(vertices), problem[3], name)
+    return _assemble(data, vertices, uv, corners, first, marks, problem)
+
+
+def _one_line_per_statement(content: bytes) -> bytes:
+    if b"\n" not in content:
+        content = content.replace(b"\r", b"\n")
+    if b"\\" in content:
+        content = re.sub(rb"\\[ \t\r]*\n", b" ", content)
+    # Every scan over a line stops at a newline, so the last byte has to be one.
+    return content if content.endswith(b"\n") else content + b"\n"
+
+
+def _refuse_cut_file(content: bytes, vertices: int, polygons: int, name: str) -> None:
+    """Compare with the counts that MeshLab and others write as comments: a cut file often still parses."""
+    for key, found in ((b"Vertices", vertices), (b"Faces", polygons)):
+        said = re.search(rb"^# ?" + key + rb": *(\d{1,12})\s*$", content[:2000], re.MULTILINE | re.IGNORECASE)
+        if said and int(said[1]) != found:
+            raise InvalidDataError(
+                f"{name}: its header says {int(said[1])} {key.decode().lower()}, the file holds {found}; "
+                "it was cut or edited: copy it again (or delete the comment if the edit was yours)."
+            )
+
+
+def _assemble(
+    data: NDArray[np.uint8],
+    vertices: NDArray[np.float64],
+    uv: NDArray[np.float64],
+    corners: NDArray[np.int32],
+    first: NDArray[np.bool_],
+    marks: NDArray[np.int64],
+    found: tuple[int, ...],
+) -> ObjMesh:
+    notes = []
+    positions = np.ascontiguousarray(vertices[:, :3])
+    _unfold(positions, corners, first)
+    faces, uv_faces = corners
+    if found[4]:
+        line = found[5]
+        notes.append(f"{found[4]} lines with an unknown keyword ignored, the first is line {line}")
+    colored = found[6] == len(vertices)
+    bad_uv = ~np.isfinite(uv).all(axis=1)
+    if bad_uv.any():
+        uv[bad_uv] = 0
+        notes.append(f"{int(bad_uv.sum())} texture coordinates are NaN, read as 0")
+    bare = uv_faces[:, 0] < 0
+    has_uv = len(uv) > 0 and not bare.all()
+    if has_uv and bare.any():
+        uv_faces[bare] = len(uv)
+        uv = np.vstack([uv, [[0.0, 0.0]]])
+        notes.append(f"{int(bare.sum())} of {len(faces)} faces have no texture coordinates")
+    names, materials, libraries = _materials(data, marks, len(faces))
+    return ObjMesh(
+        positions,
+        faces,
+        _colors(vertices[:, 3:]) if colored else None,
+        uv if has_uv else None,
+        uv_faces if has_uv else None,
+        materials,
+        names,
+        libraries,
+        tuple(notes),
+    )
+
+
+def _colors(values: NDArray[np.float64]) -> NDArray[np.uint8]:
+    scale = 255.0 if values.max() <= 1 else 1.0
+    return np.clip(np.rint(values * scale), 0, 255).astype(np.uint8)
+
+
+def _materials(
+    data: NDArray[np.uint8], marks: NDArray[np.int64], faces: int
+) -> tuple[tuple[str, ...], NDArray[np.int32], tuple[str, ...]]:
+    """Names behind usemtl and mtllib, and the material of each triangle. Row of marks: kind, start, end, triangle."""
+    text = [os.fsdecode(data[start:end].tobytes().strip()) for _, start, end, _ in marks]
+    libraries = tuple(word for word, mark in zip(text, marks, strict=True) if mark[0] == _MTLLIB)
+    used = [(word, int(mark[3])) for word, mark in zip(text, marks, strict=True) if mark[0] == _USEMTL]
+    names = tuple(dict.fromkeys(word for word, _ in used))
+    materials = np.full(faces, -1, np.int32)
+    for word, start in used:
+        materials[start:] = names.index(word)
+    return names, materials, libraries
+
+
+def _unfold(vertices: NDArray[np.float64], corners: NDArray[np.int32], first: NDArray[np.bool_]) -> None:
+    """Fan a polygon from another corner where its fan folds over itself (a concave quad), in place."""
+    if first.all():
+        return
+    rest = np.flatnonzero(~first)  # triangles after the first of their polygon
+    pairs = np.stack([rest - 1, rest])
+    a, b, c = (vertices[corners[0, :, k][pairs]] for k in range(3))
+    normal = np.cross(b - a, c - a)
+    folded = rest[(normal[0] * normal[1]).sum(axis=-1) < 0]
+    starts = np.flatnonzero(first)
+    for start in np.unique(np.searchsorted(starts, folded, side="right") - 1):
+        low = starts[start]
+        high = starts[start + 1] if start + 1 < len(starts) else len(first)
+        ring = np.concatenate([corners[:, low, :2], corners[:, low:high, 2]], axis=1)  # (2, n) position, texture
+        for apex in range(ring.shape[1]):
+            turned = np.roll(ring, -apex, axis=1)
+            fan = np.stack([np.broadcast_to(turned[:, :1], turned[:, 2:].shape), turned[:, 1:-1], turned[:, 2:]], -1)
+            a, b, c = (vertices[fan[0, :, k]] for k in range(3))
+            normals = np.cross(b - a, c - a)
+            if (normals @ normals.sum(axis=0) > 0).all():
+                corners[:, low:high] = fan
+                break
+
+
+def _complaint(data: NDArray[np.uint8], problem: tuple[int, ...], counts: NDArray[np.int64], name: str) -> str:
+    code, offset, line = problem[:3]
+    text = data.tobytes()[offset : offset + 60].split(b"\n")[0].decode("utf-8", "replace").strip()
+    where = f"{name}, line {line}: "
+    last = data[offset:].tobytes().count(b"\n") <= 2
+    cut = "the file ends in the middle of a line: copy it again." if last else "repair or re-export the file."
+    return (
+        where
+        + {
+            _BAD_NUMBER: f"found {text!r}, expected numbers; {cut}",
+            _FEW_NUMBERS: f"found {text!r}, expected 3 coordinates after 'v' or 2 after 'vt'; {cut}",
+            _MANY_NUMBERS: f"found {text!r}, expected 3 coordinates and at most a weight and a colour; {cut}",
+            _NOT_FINITE: f"found {text!r}, a NaN or infinite vertex, expected finite numbers; repair or re-export it.",
+            _BAD_CORNER: f"found {text!r}, expected face corners like 3 or 3/7 or 3/7/2; {cut}",
+            _FEW_CORNERS: f"found {text!r}, a face with fewer than 3 corners; {cut}",
+            _NO_VERTEX: f"face {text!r} names a vertex that does not exist, expected 1 to {counts[0]}; "
+            "the file is truncated or damaged: copy or export it again.",
+            _NO_UV: f"face {text!r} names a texture coordinate that does not exist, expected 1 to {counts[1]}; "
+            "the file is truncated or damaged: copy or export it again.",
+            _MIXED: f"face {text!r} has texture coordinates at some corners only, expected all or none; {cut}",
+        }[code]
+    )
+
+
+_WORDS = np.zeros((len(_KEYWORDS.split()), 16), np.uint8)
+for _row, _word in enumerate(_KEYWORDS.split()):
+    _WORDS[_row, : len(_word)] = np.frombuffer(_word, np.uint8)
+_NAMED = np.zeros((2, 16), np.uint8)
+for _row, _word in enumerate((b"usemtl", b"mtllib")):
+    _NAMED[_row, : len(_word)] = np.frombuffer(_word, np.uint8)
+_POWERS = 10.0 ** np.arange(23)  # exact in float64
+
+
+@njit(cache=True)
+def _blank(c):  # type: ignore[no-untyped-def]
+    return c == 32 or c == 9 or c == 13
+
+
+@njit(cache=True)
+def _end(c):  # type: ignore[no-untyped-def]
+    return c == 10 or c == 35  # newline, or '#': the rest is a comment
+
+
+@njit(cache=True)
+def _is_word(data, i, word):  # type: ignore[no-untyped-def]
+    """Whether the token at i is ``word``; never reads beyond the newline that ends the data."""
+    for k in range(len(word)):
+        c = data[i + k]
+        if word[k] == 0:
+            return _blank(c) or c == 10
+        if c != word[k]:
+            return False
+    return False
+
+
+@njit(cache=True)
+def _keyword(data, i):  # type: ignore[no-untyped-def]
+    """What kind of line starts at i, and how many characters its keyword has."""
+    c = data[i]
+    if c == 118:
+        n = data[i + 1]
+        if _blank(n) or n == 10:
+            return _V, 1
+        if n == 116:
+            n = data[i + 2]
+            if _blank(n) or n == 10:
+                return _VT, 2
+        if n == 110 and _blank(data[i + 2]):
+            return _OTHER, 2
+    elif c == 102:
+        n = data[i + 1]
+        if _blank(n) or n == 10:
+            return _F, 1
+    elif _end(c):
+        return _OTHER, 0
+    for k in range(len(_NAMED)):
+        if _is_word(data, i, _NAMED[k]):
+            return _USEMTL + k, 6
+    for k in range(len(_WORDS)):
+        if _is_word(data, i, _WORDS[k]):
+            return _OTHER, 0
+    return _UNKNOWN, 0
+
+
+@njit(cache=True)
+def _count(data):  # type: ignore[no-untyped-def]
+    """Vertices, texture coordinates, triangles, material marks."""
+    counts = np.zeros(4, np.int64)
+    i = 0
+    while i < len(data):
+        while _blank(data[i]):
+            i += 1
+        kind, skip = _keyword(data, i)
+        i += skip
+        if kind == _V:
+            counts[0] += 1
+        elif kind == _VT:
+            counts[1] += 1
+        elif kind == _F:
+            corners = 0
+            inside = False
+            while not _end(data[i]):
+                word = not _blank(data[i])
+                if word and not inside:
+                    corners += 1
+                inside = word
+                i += 1
+            counts[2] += max(corners - 2, 0)
+        elif kind in (_USEMTL, _MTLLIB):
+            counts[3] += 1
+        while data[i] != 10:
+            i += 1
+        i += 1
+    return counts
+
+
+@njit(cache=True)
+def _number(data, i):  # type: ignore[no-untyped-def]
+    """Read a decimal number at i: value, next position, well-formed."""
+    negative = data[i] == 45
+    if negative or data[i] == 43:
+        i += 1
+    mantissa = np.int64(0)
+    digits = 0
+    exponent = 0
+    point = False
+    seen = False
+    while True:
+        c = data[i]
+        if 48 <= c <= 57:
+            seen = True
+            if digits < 18:
+                mantissa = mantissa * 10 + (c - 48)
+                if mantissa > 0:
+                    digits += 1
+                if point:
+                    exponent -= 1
+            elif not point:
+                exponent += 1
+        elif c == 46 and not point:
+            point = True
+        else:
+            break
+        i += 1
+    if not seen:
+        return _word_number(data, i, negative)
+    if data[i] == 101 or data[i] == 69:
+        i += 1
+        below = data[i] == 45
+        if below or data[i] == 43:
+            i += 1
+        if not 48 <= data[i] <= 57:
+            return 0.0, i, False
+        power = 0
+        while 48 <= data[i] <= 57:
+            power = min(power * 10 + (data[i] - 48), 10000)
+            i += 1
+        exponent += -power if below else power
+    value = np.float64(mantissa)
+    if exponent < 0:
+        value = value / _POWERS[-exponent] if exponent >= -22 else value * 10.0**exponent
+    elif exponent > 0:
+        value = value * _POWERS[exponent] if exponent <= 22 else value * 10.0**exponent
+    ends = _blank(data[i]) or data[i] == 10
+    return -value if negative else value, i, ends
+
+
+@njit(cache=True)
+def _word_number(data, i, negative):  # type: ignore[no-untyped-def]
+    """nan and inf in any spelling (nan, -nan(ind), 1.#QNAN is caught as malformed)."""
+    a = data[i] | 32
+    if a == 110 or a == 105:  # n, i
+        b = data[i + 1] | 32
+        if (a == 110 and b == 97) or (a == 105 and b == 110):
+            while not (_blank(data[i]) or data[i] == 10):
+                i += 1
+            value = np.nan if a == 110 else np.inf
+            return -value if negative else value, i, True
+    return 0.0, i, False
+
+
+@njit(cache=True)
+def _index(data, i, count):  # type: ignore[no-untyped-def]
+    """Read a one-based or negative index: zero-based value (-1 for 0 or nothing), next position."""
+    negative = data[i] == 45
+    if negative:
+        i += 1
+    value = np.int64(0)
+    while 48 <= data[i] <= 57:
+        value = value * 10 + (data[i] - 48)
+        if value > _HUGE:
+            value = np.int64(_HUGE)
+        i += 1
+    if negative:
+        return (count - value if 0 < value <= count else np.int64(_HUGE)), i
+    return value - 1, i
+
+
+@njit(cache=True)
+def _fill(data, vertices, uv, corners, first, marks):  # type: ignore[no-untyped-def]
+    """Fill the arrays.
+
+    Returns problem code (0 = none), offset, line, polygons, unknown lines, the first of them, coloured vertices.
+    """
+    v = t = f = m = polygons = unknown = unknown_line = colored = 0
+    line = 1
+    i = 0
+    while i < len(data):
+        start = i
+        while _blank(data[i]):
+            i += 1
+        kind, skip = _keyword(data, i)
+        i += skip
+        if kind in (_V, _VT):
+            k = 0
+            while True:
+                while _blank(data[i]):
+                    i += 1
+                if _end(data[i]):
+                    break
+                value, i, fine = _number(data, i)
+                if not fine:
+                    return _BAD_NUMBER, start, line, 0, 0, 0, 0
+                if kind == _V:
+                    if k < 3 and not np.isfinite(value):
+                        return _NOT_FINITE, start, line, 0, 0, 0, 0
+                    if k < 6:
+                        vertices[v, k] = value
+                elif k < 2:
+                    uv[t, k] = value
+                k += 1
+            if k < (3 if kind == _V else 2):
+                return _FEW_NUMBERS, start, line, 0, 0, 0, 0
+            if kind == _V:
+                if k == 5 or k > 8:
+                    return _MANY_NUMBERS, start, line, 0, 0, 0, 0
+                if k >= 6:
+                    colored += 1
+                v += 1
+            else:
+                t += 1
+        elif kind == _F:
+            k = 0
+            p0 = p1 = t0 = t1 = np.int64(-1)
+            while True:
+                while _blank(data[i]):
+                    i += 1
+                if _end(data[i]):
+                    break
+                before = i
+                p, i = _index(data, i, v)
+                if i == before or p < 0 or p >= len(vertices):
+                    bad = not (data[before] == 45 or 48 <= data[before] <= 57)
+                    return (_BAD_CORNER if bad else _NO_VERTEX), start, line, 0, 0, 0, 0
+                q = np.int64(-1)
+                if data[i] == 47:
+                    q, i = _index(data, i + 1, t)
+                    if q >= len(uv):
+                        return _NO_UV, start, line, 0, 0, 0, 0
+                    if data[i] == 47:
+                        _, i = _index(data, i + 1, _HUGE)
+                if not (_blank(data[i]) or data[i] == 10):
+                    return _BAD_CORNER, start, line, 0, 0, 0, 0
+                if k > 0 and (q < 0) != (t0 < 0):
+                    return _MIXED, start, line, 0, 0, 0, 0
+                if k >= 2:
+                    first[f] = k == 2
+                    corners[0, f, 0], corners[0, f, 1], corners[0, f, 2] = p0, p1, p
+                    corners[1, f, 0], corners[1, f, 1], corners[1, f, 2] = t0, t1, q
+                    f += 1
+                if k == 0:
+                    p0, t0 = p, q
+                p1, t1 = p, q
+                k += 1
+            if k < 3:
+                return _FEW_CORNERS, start, line, 0, 0, 0, 0
+            polygons += 1
+        elif kind in (_USEMTL, _MTLLIB):
+            marks[m, 0], marks[m, 1], marks[m, 3] = kind, i, f
+            while data[i] != 10:
+                i += 1
+            marks[m, 2] = i
+            m += 1
+        elif kind == _UNKNOWN:
+            if unknown == 0:
+                unknown_line = line
+            unknown += 1
+        while data[i] != 10:
+            i += 1
+        i += 1
+        line += 1
+    return 0, 0, line, polygons, unknown, unknown_line, colored
