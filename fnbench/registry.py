@@ -22,6 +22,7 @@ from fnbench.errors import UnknownNameError
 DATASETS: dict[str, str] = {
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
     "florence": "fnbench.adapters.florence:Florence",
+    "ict": "fnbench.adapters.ict:Ict",
 }
 """Dataset id -> import path of its adapter."""
 
