@@ -21,6 +21,7 @@ from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
+    "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
     "ict": "fnbench.adapters.ict:Ict",
 }

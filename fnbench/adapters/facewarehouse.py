@@ -1,0 +1,192 @@
+"""FaceWarehouse (Cao et al., TVCG 2014): 150 people, 20 poses each, and 47 blendshapes, as template fits.
+
+Facts: datasets/facewarehouse/card.toml. Ids: ``Tester_7/pose_3`` for the meshes in the pose of the photograph
+(``TrainingPose/pose_3.obj``), ``Tester_7/shape_12`` for the frontal expression shapes, read from
+``Blendshape/shape.bs`` (whose faces come from any ``pose_K.obj``), else from ``shape_12.obj``.
+The truth is a template fitted to Kinect depth: smooth, without wrinkles; the card says ``registered-template``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, unknown_capture
+from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.images import read_image
+from fnbench.scans.read import read_scan
+from fnbench.types import Capture, Photograph, Scan
+
+UNIT = "dm"
+"""One unit is a decimetre (medium confidence): the reader refuses a mesh that is not of head size then."""
+FRONT = (0.0, 0.0, 1.0)
+"""From the face to the viewer (medium confidence): checked by the visible front faces on reading."""
+LANDMARKS = 74
+_HEADER = 12
+_TESTER = re.compile(r"tester_(\d+)", re.IGNORECASE)
+_MESH = re.compile(r"(pose|shape)_(\d+)\.obj", re.IGNORECASE)
+_FOLDERS = {"trainingpose": "pose", "blendshape": "shape"}
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """One capture on disk: its mesh file, and the folder of its tester."""
+
+    mesh: Path
+    tester: Path
+
+
+class FaceWarehouse:
+    """FaceWarehouse as distributed, in whatever folders the archives were unpacked to.
+
+    root: any folder above the ``Tester_N`` folders.
+    shapes: list the frontal blendshapes beside the poses.
+    """
+
+    name: ClassVar[str] = "facewarehouse"
+
+    def __init__(self, root: Path | None, *, shapes: bool = False) -> None:
+        self.root, self.shapes = root, shapes
+
+    def capture_ids(self) -> Sequence[str]:
+        return sorted(self._found())
+
+    def load(self, capture_id: str) -> Capture:
+        found = self._found().get(capture_id)
+        if found is None:
+            raise unknown_capture(self.name, capture_id, self._found())
+        subject, _, shown = capture_id.partition("/")
+        kind, _, number = shown.partition("_")
+        scan = self._shape(found, int(number)) if kind == "shape" else _read_mesh(found.mesh)
+        photograph = found.mesh.with_suffix(".png")
+        has_photograph = kind == "pose" and photograph.is_file()
+        notes = () if has_photograph or kind == "shape" else (f"no photograph {photograph.name}",)
+        return Capture(
+            id=capture_id,
+            subject=subject,
+            scan=replace(scan, name=capture_id, notes=(*scan.notes, *notes)),
+            photographs=partial(_photographs, photograph) if has_photograph else None,
+            attributes={"expression": shown, "source": "TrainingPose" if kind == "pose" else "Blendshape"},
+        )
+
+    def _found(self) -> dict[str, Found]:
+        return _listing(given_root(self.name, self.root), self.shapes)
+
+    def _shape(self, found: Found, number: int) -> Scan:
+        binary = found.mesh.with_name("shape.bs")
+        if not binary.is_file():
+            return _read_mesh(found.mesh)
+        topology = _any_pose(found.tester)
+        vertices = read_shapes(binary)
+        if number >= len(vertices):
+            raise InvalidDataError(f"{binary}: holds shapes 0 to {len(vertices) - 1}, but {found.mesh.name} is listed.")
+        scan = _read_mesh(topology)
+        if len(scan.vertices) != vertices.shape[1]:
+            raise InvalidDataError(
+                f"{binary}: {vertices.shape[1]} vertices, but {topology.name} has {len(scan.vertices)}; "
+                "the two belong to different copies."
+            )
+        return replace(scan, vertices=vertices[number] * 100.0)
+
+
+def read_shapes(path: Path) -> NDArray[np.float64]:
+    """All shapes of a ``shape.bs``: (S + 1, V, 3) in decimetres, the neutral one first; full shapes, not deltas.
+
+    Layout: int32 expressions S, vertices V, faces F, then (S + 1) * V * 3 float32, all little-endian. Some copies
+    carry trailing bytes, which are ignored up to one shape. InvalidDataError when the counts do not fit the size.
+    """
+    content = read_bytes(path)
+    if len(content) < _HEADER:
+        raise InvalidDataError(f"{path}: {len(content)} bytes, too short for the header of {_HEADER}. Copy it again.")
+    expressions, count, faces = (int(value) for value in np.frombuffer(content[:_HEADER], "<i4"))
+    if not (0 <= expressions < 1000 and 0 < count < 10**7 and 0 < faces < 10**7):
+        raise InvalidDataError(
+            f"{path}: its header claims {expressions} expressions, {count} vertices, {faces} faces, "
+            "expected 46, 11510, 11540 or the like. Not a shape.bs, or re-encoded as text; copy it again."
+        )
+    shape = (expressions + 1, count, 3)
+    needed = 4 * int(np.prod(shape))
+    extra = len(content) - _HEADER - needed
+    if not 0 <= extra < 12 * count:
+        raise InvalidDataError(
+            f"{path}: {len(content)} bytes, but its header ({expressions} expressions, {count} vertices) asks for "
+            f"{_HEADER + needed}. Copy it again."
+        )
+    vertices = np.frombuffer(content, "<f4", needed // 4, _HEADER).reshape(shape).astype(np.float64)
+    if not np.isfinite(vertices).all():
+        raise InvalidDataError(f"{path}: holds NaN or infinite coordinates. Copy it again.")
+    return vertices
+
+
+def read_land(path: Path, width: int, height: int) -> NDArray[np.float32]:
+    """The 74 marked points of a photograph as (74, 2) float32 pixel x, y (y down).
+
+    The file counts them first, then gives ``x y`` in 0..1 with y from the bottom.
+    """
+    words = read_text(path).split()
+    try:
+        numbers = np.array([float(word) for word in words])
+    except ValueError as error:
+        raise InvalidDataError(f"{path}: {error}; expected a count and pairs of numbers. Copy it again.") from error
+    if len(numbers) != 1 + 2 * LANDMARKS or numbers[0] != LANDMARKS:
+        raise InvalidDataError(
+            f"{path}: says {words[0] if words else 'nothing'} and holds {(len(numbers) - 1) / 2:g} points, "
+            f"expected {LANDMARKS} and {LANDMARKS}. Copy it again."
+        )
+    points = numbers[1:].reshape(-1, 2)
+    return np.stack([points[:, 0] * width, height - points[:, 1] * height], -1).astype(np.float32)
+
+
+def _photographs(path: Path) -> tuple[Photograph, ...]:
+    image = read_image(path)
+    land = path.with_suffix(".land")
+    points = read_land(land, image.shape[1], image.shape[0]).tolist() if land.is_file() else None
+    return (Photograph(image=image, name=path.stem, attributes={"points_74": points} if points else {}),)
+
+
+@lru_cache(maxsize=4)
+def _read_mesh(path: Path) -> Scan:
+    # Lips and lids of the template touch on purpose: equal positions are not one vertex.
+    return read_scan(path, unit=UNIT, front=FRONT, weld=False)
+
+
+def _any_pose(tester: Path) -> Path:
+    poses = sorted(path for path in tester.glob("*/*") if (match := _MESH.fullmatch(path.name)) and match[1] == "pose")
+    if not poses:
+        raise DatasetNotFoundError(
+            f"{tester}: shape.bs holds no triangles; they come from a TrainingPose/pose_K.obj, and there is none."
+        )
+    return poses[0]
+
+
+@lru_cache(maxsize=8)
+def _listing(root: Path, shapes: bool) -> dict[str, Found]:
+    found: dict[str, Found] = {}
+    for folder, subfolders, files in os.walk(root):
+        subfolders.sort()
+        here = Path(folder)
+        kind = _FOLDERS.get(here.name.lower())
+        tester = _TESTER.fullmatch(here.parent.name)
+        if kind is None or tester is None or (kind == "shape" and not shapes):
+            continue
+        for file in sorted(files):
+            match = _MESH.fullmatch(file)
+            if match is None or match[1].lower() != kind:
+                continue
+            capture_id = f"Tester_{int(tester[1])}/{kind}_{int(match[2])}"
+            if capture_id in found:
+                raise InvalidDataError(
+                    f"{here / file}: {capture_id} also lies in {found[capture_id].mesh.parent}. Remove one."
+                )
+            found[capture_id] = Found(here / file, here.parent)
+    if not found:
+        raise nothing_found(FaceWarehouse.name, root, f"{root}/.../Tester_<n>/TrainingPose/pose_<k>.obj")
+    return found
