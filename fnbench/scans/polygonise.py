@@ -31,8 +31,7 @@ def polygonise(
         values, 0.0, mask=near, allow_degenerate=False
     )
     points = project(surface, low + spacing * vertices.astype(np.float64), steps)
-    # marching_cubes winds for values that grow inwards
-    return points, np.ascontiguousarray(faces[:, ::-1], dtype=np.int32)
+    return points, np.ascontiguousarray(faces, dtype=np.int32)  # its default winding already faces outwards here
 
 
 def _band(surface: Field, low: Array, high: Array, spacing: float, levels: int) -> tuple[Array, NDArray[np.bool_]]:
