@@ -32,3 +32,4 @@ def main() -> None:
 
 
 main.add_command(models.convert_weights)
+main.add_command(models.fit)

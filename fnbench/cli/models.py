@@ -26,3 +26,21 @@ def convert_weights(model: str, source: Path, out: Path, dead_weights: bool) -> 
 
     card = convert(model, source, out, dead_weights=dead_weights)
     click.echo(f"{out}: {card.architecture}, licence {card.licence} (it travels with the file).")
+
+
+@click.command("fit")
+@click.argument("model")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="An .h5 file with a training split.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The safetensors file to write.")
+def fit(model: str, data: Path, out: Path) -> None:
+    """Compute the weights of MODEL from the training split of --data in one pass.
+
+    \b
+    Example:
+        fnbench fit mean-face --data synthetic.h5 --out mean-face.safetensors
+        fnbench eval --model mean-face --weights mean-face.safetensors --data florence.h5 --out run
+    """
+    from fnbench.models.fit import fit as fitted
+
+    card = fitted(model, data, out)
+    click.echo(f"{out}: {card.architecture} from {card.training_data}.")
