@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -104,6 +104,23 @@ class DatasetCard:
     def split_of(self, subject: str) -> str:
         """train, val or test for a subject of this dataset."""
         return self.splits.of(self.name, subject)
+
+
+def contamination(training_data: str | Sequence[str] | None, card: DatasetCard) -> str:
+    """What a model's declared training data means for its score on a dataset.
+
+    "unknown" when nothing is declared; "trained on this dataset"; "shares people: ..." when a source overlaps by
+    either card; else "none declared".
+    """
+    if training_data is None:
+        return "unknown"
+    sources = [training_data] if isinstance(training_data, str) else list(training_data)
+    names = {source.split()[0].split("/")[0].strip(",;:").lower() for source in sources if source.strip()}
+    if card.name in names:
+        return "trained on this dataset"
+    cards = {name: load_card(name) for name in names & set(card_names())}
+    shared = names & set(card.overlaps) | {name for name, other in cards.items() if card.name in other.overlaps}
+    return f"shares people: {', '.join(sorted(shared))}" if shared else "none declared"
 
 
 def card_names() -> list[str]:

@@ -20,6 +20,7 @@ from typing import Any
 from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
+    "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
     "nphm": "fnbench.adapters.nphm:Nphm",
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",

@@ -26,7 +26,9 @@ def test_a_bent_line_becomes_straight():
     columns, rows = 300 * xd + 160, 300 * yd + 120
     assert np.ptp(columns) > 3
     image = np.zeros((240, 320, 3))
-    weight = np.exp(-(((np.arange(320) + 0.5)[None] - np.interp(np.arange(240) + 0.5, rows, columns)[:, None]) ** 2) / 2)
+    weight = np.exp(
+        -(((np.arange(320) + 0.5)[None] - np.interp(np.arange(240) + 0.5, rows, columns)[:, None]) ** 2) / 2
+    )
     image += 255 * weight[..., None]
     straight = undistorted(image.round().astype(np.uint8), K, coefficients)[20:220, :, 0].astype(float)
     centre = (straight * (np.arange(320) + 0.5)).sum(1) / straight.sum(1)
