@@ -6,8 +6,9 @@ Vertex indices are never changed, only what faces refer to: landmark lists and p
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from fnbench.compiled import AVAILABLE, compiled
 
 _VIEW_CELLS = 96
 
@@ -18,7 +19,12 @@ def weld(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.
     A format that stores one vertex per (position, texture coordinate) pair splits the surface along texture
     seams; smooth normals would crease there.
     """
-    first: NDArray[np.int32] = _first_of_position(np.ascontiguousarray(vertices + 0.0))  # -0.0 becomes 0.0
+    whole = np.ascontiguousarray(vertices + 0.0)  # -0.0 becomes 0.0
+    if AVAILABLE:
+        first: NDArray[np.int32] = _first_of_position(whole)
+    else:
+        _, index, inverse = np.unique(whole, axis=0, return_index=True, return_inverse=True)
+        first = index[inverse.ravel()].astype(np.int32)
     return first[faces]
 
 
@@ -69,8 +75,8 @@ def bulge(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> float:
     return float(_outwardness(vertices, faces, centre))
 
 
-@njit(cache=True)
-def _first_of_position(vertices):  # type: ignore[no-untyped-def]
+@compiled
+def _first_of_position(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
     """(V,) int32: index of the first vertex with exactly the same three numbers (open addressing hash table)."""
     size = 16
     while size < 2 * len(vertices):
@@ -98,16 +104,16 @@ def _first_of_position(vertices):  # type: ignore[no-untyped-def]
     return first
 
 
-@njit(cache=True)
-def _cross(vertices, a, b, c):  # type: ignore[no-untyped-def]
+@compiled
+def _cross(vertices: NDArray[np.float64], a: int, b: int, c: int) -> tuple[float, float, float]:
     """Twice the area vector of a triangle, in scalars: small arrays would cost more than the arithmetic."""
     ux, uy, uz = vertices[b, 0] - vertices[a, 0], vertices[b, 1] - vertices[a, 1], vertices[b, 2] - vertices[a, 2]
     vx, vy, vz = vertices[c, 0] - vertices[a, 0], vertices[c, 1] - vertices[a, 1], vertices[c, 2] - vertices[a, 2]
     return uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
 
 
-@njit(cache=True)
-def _with_area(vertices, faces):  # type: ignore[no-untyped-def]
+@compiled
+def _with_area(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.bool_]:
     keep = np.empty(len(faces), np.bool_)
     for f in range(len(faces)):
         a, b, c = faces[f, 0], faces[f, 1], faces[f, 2]
@@ -116,8 +122,8 @@ def _with_area(vertices, faces):  # type: ignore[no-untyped-def]
     return keep
 
 
-@njit(cache=True)
-def _moments(vertices, faces):  # type: ignore[no-untyped-def]
+@compiled
+def _moments(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.float64]:
     """Area, and area times centre, summed over the faces."""
     total = np.zeros(4)
     for f in range(len(faces)):
@@ -130,8 +136,8 @@ def _moments(vertices, faces):  # type: ignore[no-untyped-def]
     return total
 
 
-@njit(cache=True)
-def _outwardness(vertices, faces, centre):  # type: ignore[no-untyped-def]
+@compiled
+def _outwardness(vertices: NDArray[np.float64], faces: NDArray[np.int32], centre: NDArray[np.float64]) -> float:
     """Mean cosine between face normals and the direction away from ``centre``, weighted by area and distance."""
     along = reach = 0.0
     for f in range(len(faces)):

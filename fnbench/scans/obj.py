@@ -18,11 +18,12 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fnbench.compiled import AVAILABLE, compiled
 from fnbench.errors import InvalidDataError
 
 _V, _VT, _F, _USEMTL, _MTLLIB, _OTHER, _UNKNOWN = 1, 2, 3, 4, 5, 0, -1
@@ -34,6 +35,7 @@ _BAD_NUMBER, _FEW_NUMBERS, _MANY_NUMBERS, _NOT_FINITE, _BAD_CORNER, _FEW_CORNERS
     1, 10
 )
 _HUGE = 1 << 40
+_Bytes = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,13 +66,14 @@ def parse_obj(content: bytes, name: str) -> ObjMesh:
     [[0, 1, 2], [0, 2, 3]]
     """
     data = np.frombuffer(_one_line_per_statement(content), np.uint8)
-    counts = _count(data)
+    text = data if AVAILABLE else _plain(data)
+    counts = _count(text)
     vertices = np.zeros((counts[0], 6))
     uv = np.zeros((counts[1], 2))
     corners = np.zeros((2, counts[2], 3), np.int32)
     first = np.zeros(counts[2], np.bool_)
     marks = np.zeros((counts[3], 4), np.int64)
-    problem = _fill(data, vertices, uv, corners, first, marks)
+    problem = _fill(text, vertices, uv, corners, first, marks)
     if problem[0]:
         raise InvalidDataError(_complaint(data, problem, counts, name))
     if counts[2] == 0:
@@ -80,6 +83,11 @@ def parse_obj(content: bytes, name: str) -> ObjMesh:
         )
     _refuse_cut_file(content, len(vertices), problem[3], name)
     return _assemble(data, vertices, uv, corners, first, marks, problem)
+
+
+def _plain(data: _Bytes) -> Any:
+    """Bytes whose elements are Python integers: without numba, arithmetic on uint8 elements would wrap."""
+    return data.tobytes()
 
 
 def _one_line_per_statement(content: bytes) -> bytes:
@@ -219,18 +227,18 @@ for _row, _word in enumerate((b"usemtl", b"mtllib")):
 _POWERS = 10.0 ** np.arange(23)  # exact in float64
 
 
-@njit(cache=True)
-def _blank(c):  # type: ignore[no-untyped-def]
+@compiled
+def _blank(c: int) -> bool:
     return c == 32 or c == 9 or c == 13
 
 
-@njit(cache=True)
-def _end(c):  # type: ignore[no-untyped-def]
+@compiled
+def _end(c: int) -> bool:
     return c == 10 or c == 35  # newline, or '#': the rest is a comment
 
 
-@njit(cache=True)
-def _is_word(data, i, word):  # type: ignore[no-untyped-def]
+@compiled
+def _is_word(data: _Bytes, i: int, word: _Bytes) -> bool:
     """Whether the token at i is ``word``; never reads beyond the newline that ends the data."""
     for k in range(len(word)):
         c = data[i + k]
@@ -241,8 +249,8 @@ def _is_word(data, i, word):  # type: ignore[no-untyped-def]
     return False
 
 
-@njit(cache=True)
-def _keyword(data, i):  # type: ignore[no-untyped-def]
+@compiled
+def _keyword(data: _Bytes, i: int) -> tuple[int, int]:
     """What kind of line starts at i, and how many characters its keyword has."""
     c = data[i]
     if c == 118:
@@ -270,8 +278,8 @@ def _keyword(data, i):  # type: ignore[no-untyped-def]
     return _UNKNOWN, 0
 
 
-@njit(cache=True)
-def _count(data):  # type: ignore[no-untyped-def]
+@compiled
+def _count(data: _Bytes) -> NDArray[np.int64]:
     """Vertices, texture coordinates, triangles, material marks."""
     counts = np.zeros(4, np.int64)
     i = 0
@@ -302,13 +310,13 @@ def _count(data):  # type: ignore[no-untyped-def]
     return counts
 
 
-@njit(cache=True)
-def _number(data, i):  # type: ignore[no-untyped-def]
+@compiled
+def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
     """Read a decimal number at i: value, next position, well-formed."""
     negative = data[i] == 45
     if negative or data[i] == 43:
         i += 1
-    mantissa = np.int64(0)
+    mantissa = 0
     digits = 0
     exponent = 0
     point = False
@@ -353,8 +361,8 @@ def _number(data, i):  # type: ignore[no-untyped-def]
     return -value if negative else value, i, ends
 
 
-@njit(cache=True)
-def _word_number(data, i, negative):  # type: ignore[no-untyped-def]
+@compiled
+def _word_number(data: _Bytes, i: int, negative: bool) -> tuple[float, int, bool]:
     """nan and inf in any spelling (nan, -nan(ind), 1.#QNAN is caught as malformed)."""
     a = data[i] | 32
     if a == 110 or a == 105:  # n, i
@@ -367,25 +375,32 @@ def _word_number(data, i, negative):  # type: ignore[no-untyped-def]
     return 0.0, i, False
 
 
-@njit(cache=True)
-def _index(data, i, count):  # type: ignore[no-untyped-def]
+@compiled
+def _index(data: _Bytes, i: int, count: int) -> tuple[int, int]:
     """Read a one-based or negative index: zero-based value (-1 for 0 or nothing), next position."""
     negative = data[i] == 45
     if negative:
         i += 1
-    value = np.int64(0)
+    value = 0
     while 48 <= data[i] <= 57:
         value = value * 10 + (data[i] - 48)
         if value > _HUGE:
-            value = np.int64(_HUGE)
+            value = _HUGE
         i += 1
     if negative:
-        return (count - value if 0 < value <= count else np.int64(_HUGE)), i
+        return (count - value if 0 < value <= count else _HUGE), i
     return value - 1, i
 
 
-@njit(cache=True)
-def _fill(data, vertices, uv, corners, first, marks):  # type: ignore[no-untyped-def]
+@compiled
+def _fill(
+    data: _Bytes,
+    vertices: NDArray[np.float64],
+    uv: NDArray[np.float64],
+    corners: NDArray[np.int32],
+    first: NDArray[np.bool_],
+    marks: NDArray[np.int64],
+) -> tuple[int, int, int, int, int, int, int]:
     """Fill the arrays.
 
     Returns problem code (0 = none), offset, line, polygons, unknown lines, the first of them, coloured vertices.
@@ -429,7 +444,7 @@ def _fill(data, vertices, uv, corners, first, marks):  # type: ignore[no-untyped
                 t += 1
         elif kind == _F:
             k = 0
-            p0 = p1 = t0 = t1 = np.int64(-1)
+            p0 = p1 = t0 = t1 = -1
             while True:
                 while _blank(data[i]):
                     i += 1
@@ -440,7 +455,7 @@ def _fill(data, vertices, uv, corners, first, marks):  # type: ignore[no-untyped
                 if i == before or p < 0 or p >= len(vertices):
                     bad = not (data[before] == 45 or 48 <= data[before] <= 57)
                     return (_BAD_CORNER if bad else _NO_VERTEX), start, line, 0, 0, 0, 0
-                q = np.int64(-1)
+                q = -1
                 if data[i] == 47:
                     q, i = _index(data, i + 1, t)
                     if q >= len(uv):
