@@ -21,6 +21,7 @@ from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
+    "multiface": "fnbench.adapters.multiface:Multiface",
     "nphm": "fnbench.adapters.nphm:Nphm",
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
