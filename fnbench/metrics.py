@@ -34,11 +34,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum, sqrt
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fnbench.compiled import compiled
 from fnbench.errors import InvalidDataError
 from fnbench.types import UNIT_TOLERANCE as TARGET_TOLERANCE
 
@@ -74,6 +75,7 @@ _ATAN = (
     0.05024761991068078,
     -0.025316477823864782,
 )
+_FIXED_THRESHOLDS = np.array([threshold * UNIT for threshold in THRESHOLDS], np.int32)
 _TAN_22_5 = 0.41421356237309503
 _DEGREES = 57.29577951308232
 
@@ -229,6 +231,28 @@ def tally(found: Errors, gradient: tuple[int, int] = (0, 0)) -> Tally:
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupSums:
+    """Exact sums over groups of pixels of one image.
+
+    n, total: (G,) int64 pixels and sum of fixed errors.  below: (G, T) int64 errors below each of THRESHOLDS.
+    """
+
+    n: NDArray[np.int64]
+    total: NDArray[np.int64]
+    below: NDArray[np.int64]
+
+
+def group_sums(fixed: NDArray[np.int32], labels: NDArray[np.uint8], groups: int) -> GroupSums:
+    """Sums per label; fixed, labels: (K,), labels below ``groups``."""
+    found = GroupSums(
+        np.zeros(groups, np.int64), np.zeros(groups, np.int64), np.zeros((groups, len(THRESHOLDS)), np.int64)
+    )
+    _grouped(fixed, labels, _FIXED_THRESHOLDS, found.n, found.total, found.below)
+    found.below[:] = np.cumsum(found.below, axis=1)
+    return found
+
+
 def image_metrics(one: Tally) -> dict[str, float]:
     """The numbers of one image by name, degrees and percent; ``grad_l1`` is NaN without a 2x2 support."""
     return _metrics([one], dict(zip(QUANTILES, one.quantiles, strict=True)))
@@ -334,8 +358,8 @@ _FINE = 64  # fine bins per degree, while an image's quantiles are looked for
 _FINE_SHIFT = 17  # fixed >> _FINE_SHIFT is the fine bin: UNIT / _FINE == 2**17
 
 
-@njit(cache=True, error_model="numpy")
-def _degree(x, y, z, u, v, w):  # type: ignore[no-untyped-def]  # compiled; float64 scalars
+@compiled
+def _degree(x: Any, y: Any, z: Any, u: Any, v: Any, w: Any) -> Any:  # float64 scalars
     # Single roundings and no fused multiply-add: cross products of equal vectors are exactly zero, and the torch
     # accumulator repeats these operations bit for bit.
     a = y * w - z * v
@@ -366,8 +390,8 @@ def _degree(x, y, z, u, v, w):  # type: ignore[no-untyped-def]  # compiled; floa
     return 180.0 - degree if cosine < 0.0 else degree
 
 
-@njit(cache=True, error_model="numpy")
-def _angles(predicted, target, out):  # type: ignore[no-untyped-def]  # compiled; (N, 3), (N, 3), (N,)
+@compiled
+def _angles(predicted: Any, target: Any, out: Any) -> Any:  # (N, 3), (N, 3), (N,)
     for i in range(out.size):
         x, y, z = np.float64(predicted[i, 0]), np.float64(predicted[i, 1]), np.float64(predicted[i, 2])
         u, v, w = np.float64(target[i, 0]), np.float64(target[i, 1]), np.float64(target[i, 2])
@@ -377,8 +401,8 @@ def _angles(predicted, target, out):  # type: ignore[no-untyped-def]  # compiled
         out[i] = _degree(x, y, z, u, v, w) if known else 180.0
 
 
-@njit(cache=True, error_model="numpy")
-def _errors(predicted, target, mask, fixed):  # type: ignore[no-untyped-def]  # compiled; (N, 3), (N, 3), (N,), (K,)
+@compiled
+def _errors(predicted: Any, target: Any, mask: Any, fixed: Any) -> Any:  # (N, 3), (N, 3), (N,), (K,)
     # In blocks: collect the pixels that count, then straight-line arithmetic that vectorises.
     p = np.empty((3, _BLOCK))
     t = np.empty((3, _BLOCK))
@@ -423,8 +447,8 @@ def _errors(predicted, target, mask, fixed):  # type: ignore[no-untyped-def]  # 
     return nonfinite, zero, odd - zero - nonfinite, invalid
 
 
-@njit(cache=True)
-def _sums(fixed, limits, fine):  # type: ignore[no-untyped-def]  # compiled; (K,) int32, (2,) int64, fine bins int64
+@compiled
+def _sums(fixed: Any, limits: Any, fine: Any) -> Any:  # (K,) int32, (2,) int64, fine bins int64
     total, high, low = np.int64(0), np.int64(0), np.int64(0)
     largest, short, long = np.int64(0), np.int64(0), np.int64(0)
     first, second = limits[0], limits[1]
@@ -442,8 +466,8 @@ def _sums(fixed, limits, fine):  # type: ignore[no-untyped-def]  # compiled; (K,
     return total, high, low, largest, short, long
 
 
-@njit(cache=True)
-def _in_bins(fixed, wanted, count):  # type: ignore[no-untyped-def]  # compiled; (K,) int32, (B,) bool
+@compiled
+def _in_bins(fixed: Any, wanted: Any, count: Any) -> Any:  # (K,) int32, (B,) bool
     found = np.empty(count + 1, np.int32)  # one spare: the next candidate is written before it is judged
     k = 0
     for j in range(fixed.size):
@@ -452,8 +476,21 @@ def _in_bins(fixed, wanted, count):  # type: ignore[no-untyped-def]  # compiled;
     return found[:count]
 
 
-@njit(cache=True, error_model="numpy")
-def _normalised(vector, out):  # type: ignore[no-untyped-def]  # compiled; (3,), (3,)
+@compiled
+def _grouped(fixed: Any, labels: Any, limits: Any, n: Any, total: Any, below: Any) -> Any:  # (K,), (K,), (T,), (G,) ...
+    for j in range(fixed.size):
+        group = labels[j]
+        error = fixed[j]
+        n[group] += 1
+        total[group] += error
+        for k in range(limits.size):
+            if error < limits[k]:
+                below[group, k] += 1  # counted at the first threshold only; cumulated by the caller
+                break
+
+
+@compiled
+def _normalised(vector: Any, out: Any) -> Any:  # (3,), (3,)
     x, y, z = np.float64(vector[0]), np.float64(vector[1]), np.float64(vector[2])
     length = np.sqrt(x * x + y * y + z * z)
     known = length >= NO_DIRECTION and length < np.inf
@@ -464,8 +501,8 @@ def _normalised(vector, out):  # type: ignore[no-untyped-def]  # compiled; (3,),
     return known
 
 
-@njit(cache=True, error_model="numpy")
-def _gradient(predicted, target, mask):  # type: ignore[no-untyped-def]  # compiled; (H, W, 3), (H, W, 3), (H, W)
+@compiled
+def _gradient(predicted: Any, target: Any, mask: Any) -> Any:  # (H, W, 3), (H, W, 3), (H, W)
     height, width = mask.shape
     # Differences of the unit normals of two rows: D p - D t = D (p - t).
     upper = np.zeros((width, 3))

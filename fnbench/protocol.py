@@ -18,13 +18,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from fnbench.camera import Camera
+from fnbench.compiled import compiled
 from fnbench.errors import InvalidDataError, UnknownNameError
 from fnbench.metrics import angular_error
 from fnbench.types import REGIONS
@@ -183,10 +184,7 @@ class PixelBins:
 
 
 def _names(edges: tuple[float, ...], unit: str = "") -> tuple[str, ...]:
-    return tuple(
-        f">{low:g}{unit}" if high == np.inf else f"{low:g}-{high:g}{unit}"
-        for low, high in zip(edges[:-1], edges[1:], strict=True)
-    )
+    return tuple(f">{low:g}{unit}" if high == np.inf else f"{low:g}-{high:g}{unit}" for low, high in pairwise(edges))
 
 
 REGION = PixelBins("region", REGIONS)
@@ -201,16 +199,20 @@ PIXEL_GROUPS = tuple(f"{part.name}: {name}" for part in PARTITIONS for name in p
 
 
 def partition_labels(
-    target: NDArray[np.float32], mask: NDArray[np.bool_], region: NDArray[np.uint8], camera: Camera
+    target: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    distance: NDArray[np.int32],
+    region: NDArray[np.uint8],
+    camera: Camera,
 ) -> tuple[NDArray[np.uint8], ...]:
     """For each of PARTITIONS, the bin of every pixel inside the mask.
 
-    target: (H, W, 3) unit normals.  mask, region: (H, W).
+    target: (H, W, 3) unit normals.  mask, region: (H, W).  distance: (H, W), ``edge_distance`` of the mask.
     Returns one (K,) uint8 per partition, in row order of the mask.
     """
     views = camera.view_directions()[mask]
     facing = np.digitize(angular_error(target[mask], views), FACING_BINS[1:-1])
-    edge = np.digitize(edge_distance(mask)[mask], EDGE_BINS[1:-1], right=True)
+    edge = np.digitize(distance[mask], EDGE_BINS[1:-1], right=True)
     labels = region[mask]
     if labels.size and labels.max() >= len(REGIONS):
         raise InvalidDataError(f"region label {int(labels.max())}, expected 0 to {len(REGIONS) - 1}.")
@@ -223,7 +225,10 @@ def sample_bins(attributes: Mapping[str, Any]) -> dict[str, str]:
     >>> sample_bins({"yaw": -20.0, "expression": "smile"})
     {'yaw': '15-30°', 'pitch': 'unknown', 'expression': 'smile', 'light': 'unknown'}
     """
-    found = {"yaw": _angle_bin(attributes.get("yaw"), YAW_BINS), "pitch": _angle_bin(attributes.get("pitch"), PITCH_BINS)}
+    found = {
+        "yaw": _angle_bin(attributes.get("yaw"), YAW_BINS),
+        "pitch": _angle_bin(attributes.get("pitch"), PITCH_BINS),
+    }
     for name in ("expression", "light"):
         value = attributes.get(name)
         found[name] = "unknown" if value is None or value == "" else str(value)
@@ -258,8 +263,8 @@ def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
 
 
-@njit(cache=True)
-def _chessboard(mask):  # type: ignore[no-untyped-def]  # compiled; (H, W) bool -> (H, W) int32
+@compiled
+def _chessboard(mask: Any) -> Any:  # (H, W) bool -> (H, W) int32
     # Two sweeps with the eight neighbours are exact for the chessboard distance.
     height, width = mask.shape
     far = np.int32(height + width)

@@ -11,12 +11,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
-from typing import IO
+from typing import IO, Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fnbench.compiled import compiled
 from fnbench.files import output_error
 from fnbench.metrics import QUANTILES, WORST, interpolated, quantile_ranks
 
@@ -124,14 +124,14 @@ def exact_quantiles(chunks: Callable[[], Iterable[NDArray[np.int32]]]) -> dict[s
     return dict(zip(QUANTILES, interpolated(np.reshape(found, (-1, 2)), weights), strict=True))
 
 
-@njit(cache=True)
-def _coarse(fixed, counts):  # type: ignore[no-untyped-def]  # compiled; (K,) int32, (B,) int64
+@compiled
+def _coarse(fixed: Any, counts: Any) -> Any:  # (K,) int32, (B,) int64
     for j in range(fixed.size):
         counts[fixed[j] >> _SHIFT] += 1
 
 
-@njit(cache=True)
-def _inside(fixed, slot_of_bin, fine):  # type: ignore[no-untyped-def]  # compiled; (K,) int32, (B,) int16, (S, steps)
+@compiled
+def _inside(fixed: Any, slot_of_bin: Any, fine: Any) -> Any:  # (K,) int32, (B,) int16, (S, steps)
     for j in range(fixed.size):
         slot = slot_of_bin[fixed[j] >> _SHIFT]
         if slot >= 0:

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from fnbench.compiled import compiled
 from fnbench.metrics import (
     AUC_LIMITS,
     BIN,
@@ -351,8 +352,8 @@ def _resamples(sides: Sequence[SubjectSums], seed: int, draws: int) -> Iterator[
         yield chunk
 
 
-@njit(cache=True)
-def _weighted(weights, values):  # type: ignore[no-untyped-def]  # compiled; (D, S), (S, F) -> (D, F)
+@compiled
+def _weighted(weights: Any, values: Any) -> Any:  # (D, S), (S, F) -> (D, F)
     # Added in one fixed order: a matrix product would depend on the number of threads in its last bits.
     draws, subjects = weights.shape
     columns = values.shape[1]

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "frames", "camera", "__init__"),
     (
         "registry", "catalog", "cards", "metrics", "statistics", "octahedral", "store", "record", "estimator",
-        "scans", "photometric", "scale", "lens", "files", "images",
+        "scans", "photometric", "scale", "lens", "files", "images", "compiled", "quantiles",
     ),
     ("adapters", "render", "models", "torch_metric"),
     (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import models
+from fnbench.cli import evaluate, models
 from fnbench.errors import FnbenchError
 
 
@@ -31,5 +31,6 @@ def main() -> None:
     """Exact ground truth and honest scores for face surface normals."""
 
 
+main.add_command(evaluate.evaluate)
 main.add_command(models.convert_weights)
 main.add_command(models.fit)
