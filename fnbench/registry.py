@@ -21,12 +21,13 @@ from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
-    "multiface": "fnbench.adapters.multiface:Multiface",
-    "nphm": "fnbench.adapters.nphm:Nphm",
-    "synthetic": "fnbench.adapters.synthetic:Synthetic",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
     "ict": "fnbench.adapters.ict:Ict",
+    "multiface": "fnbench.adapters.multiface:Multiface",
+    "nphm": "fnbench.adapters.nphm:Nphm",
+    "photoface": "fnbench.adapters.photoface:Photoface",
+    "synthetic": "fnbench.adapters.synthetic:Synthetic",
 }
 """Dataset id -> import path of its adapter."""
 

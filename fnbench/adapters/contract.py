@@ -6,7 +6,8 @@ load, and small enough to be pickled into worker processes. Facts stand in its c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import ClassVar, Protocol
@@ -69,6 +70,24 @@ def unknown_capture(name: str, capture_id: str, ids: Iterable[str]) -> DatasetNo
     close = get_close_matches(capture_id, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else f"There are {len(known)}, from {known[0]} to {known[-1]}."
     return DatasetNotFoundError(f"{name}: there is no capture {capture_id!r}. {hint}")
+
+
+def entries(folder: Path) -> dict[str, Path]:
+    """What lies directly in a folder, by lower-case name: copies differ in case, and opens nothing."""
+    try:
+        with os.scandir(folder) as listing:
+            return {entry.name.lower(): Path(entry.path) for entry in sorted(listing, key=lambda entry: entry.name)}
+    except OSError as error:
+        raise InvalidDataError(f"{folder}: the folder cannot be listed ({error.strerror}).") from error
+
+
+def required(folder: Path, files: Mapping[str, Path], name: str) -> Path:
+    """The file of this name, in whatever case; DatasetNotFoundError when it is not among ``files``."""
+    if name.lower() not in files:
+        raise DatasetNotFoundError(
+            f"{folder / name}: this file is missing. Copy it again, or leave the whole folder out."
+        )
+    return files[name.lower()]
 
 
 def read_bytes(path: Path) -> bytes:

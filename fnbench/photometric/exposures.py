@@ -7,13 +7,13 @@ move an exposure onto the reference.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Pixel = TypeVar("_Pixel", np.uint8, np.float32)
-_UPSAMPLING = 10  # shifts to a tenth of a pixel; finer is below what shading lets phase correlation see
+_WHITENING = 0.8  # of the cross-power spectrum: 1 listens to noise, 0 to the few strongest waves
 
 
 def linear_intensity(image: NDArray[np.uint8], gamma: float) -> NDArray[np.float32]:
@@ -29,39 +29,63 @@ def linear_intensity(image: NDArray[np.uint8], gamma: float) -> NDArray[np.float
 
 
 def detail(exposure: NDArray[np.floating]) -> NDArray[np.float64]:
-    """What stays the same when the light moves: fine structure of the logarithm, windowed towards the border.
+    """What stays the same when the light moves: fine structure at equal contrast, without shadows and borders.
 
-    exposure: (H, W) linear intensity. Shading is smooth and goes with the coarse band; brows, eyes and lips stay.
+    exposure: (H, W) linear intensity. Shading is smooth and goes with the coarse band of the logarithm; brows, eyes,
+    lips and skin texture stay. Attached and cast shadows, whose edges move with the light, are left out.
     """
     from scipy.ndimage import gaussian_filter
 
     logarithm = np.log(np.asarray(exposure, np.float64) + 0.02)
     fine = gaussian_filter(logarithm, 1.0) - gaussian_filter(logarithm, 4.0)
+    fine /= np.sqrt(gaussian_filter(fine**2, 8.0) + 1e-3)
+    lit = gaussian_filter((exposure > 0.05).astype(np.float64), 3.0) > 0.98
     height, width = exposure.shape
-    return np.asarray(fine * np.hanning(height)[:, None] * np.hanning(width), np.float64)
+    window = np.hanning(height)[:, None] * np.hanning(width)
+    return np.asarray(fine * gaussian_filter(lit.astype(np.float64), 2.0) * window, np.float64)
 
 
-def shifts_between(exposures: Sequence[NDArray[np.floating]]) -> tuple[NDArray[np.float64], float]:
-    """Shifts that move each exposure onto the mean position, from all pairs.
+def shift_onto(reference: NDArray[np.float64], moving: NDArray[np.float64], reach: int) -> NDArray[np.float64]:
+    """The shift (down, right) in pixels, at most ``reach`` each way, that moves one detail image onto another.
 
-    exposures: K images (H, W), linear.
-    Returns (K, 2) pixels (down, right) relative to the first exposure, and the largest disagreement of a pair
-    with them in pixels: large means that at least one pair could not be registered.
+    Both (H, W), from ``detail``. The peak of a partly whitened cross-correlation, refined by a parabola.
     """
-    from skimage.registration import phase_cross_correlation
+    spectrum = np.fft.rfft2(reference) * np.conj(np.fft.rfft2(moving))
+    spectrum /= np.abs(spectrum) ** _WHITENING + 1e-12
+    correlation = np.fft.irfft2(spectrum, reference.shape)
+    near = np.roll(correlation, (reach + 1, reach + 1), (0, 1))[: 2 * reach + 3, : 2 * reach + 3]
+    peak = np.unravel_index(near[1:-1, 1:-1].argmax(), (2 * reach + 1, 2 * reach + 1))
+    row, column = int(peak[0]) + 1, int(peak[1]) + 1
+    offset = (_vertex(near[row - 1 : row + 2, column]), _vertex(near[row, column - 1 : column + 2]))
+    return np.array([row - reach - 1 + offset[0], column - reach - 1 + offset[1]])
 
+
+def shifts_between(exposures: Sequence[NDArray[np.floating]], reach: int) -> tuple[NDArray[np.float64], float]:
+    """Shifts that move each exposure onto the first, from all pairs.
+
+    exposures: K images (H, W), linear; cut to the face, since a background stands still while a subject walks.
+    reach: largest shift in pixels that is looked for.
+    Returns (K, 2) pixels (down, right), the first zero, and the largest disagreement of a pair with them in pixels:
+    above about one, the exposures could not be registered.
+    """
     details = [detail(exposure) for exposure in exposures]
+    reach = min(reach, min(details[0].shape) // 2 - 2)
     count = len(details)
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
-    correlate: Any = phase_cross_correlation  # scikit-image ships no types
-    measured = np.array([correlate(details[i], details[j], upsample_factor=_UPSAMPLING)[0] for i, j in pairs])
-    # measured moves j onto i: shift_j - shift_i = measured, with shift_0 = 0
-    system = np.zeros((len(pairs), count))
+    measured = np.array([shift_onto(details[i], details[j], reach) for i, j in pairs])
+    system = np.zeros((len(pairs), count))  # shift_j - shift_i = measured, with shift_0 = 0
     for row, (i, j) in enumerate(pairs):
         system[row, i], system[row, j] = -1.0, 1.0
     solution = np.linalg.lstsq(system[:, 1:], measured, rcond=None)[0]
     shifts = np.vstack([np.zeros(2), solution])
     return shifts, float(np.abs(system @ shifts - measured).max())
+
+
+def _vertex(values: NDArray[np.float64]) -> float:
+    """Position of the vertex of a parabola through three values around a peak, in -0.5 to 0.5."""
+    before, at, after = map(float, values)
+    curvature = before - 2 * at + after
+    return 0.0 if curvature >= 0 else max(-0.5, min(0.5, 0.5 * (before - after) / curvature))
 
 
 def shifted(image: NDArray[_Pixel], shift: NDArray[np.floating]) -> NDArray[_Pixel]:

@@ -35,7 +35,7 @@ MIN_SIGNAL = 0.02
 MIN_FACING = 0.05
 """Smallest z of a normal that is kept: below it the surface is seen edge on."""
 
-_ROUNDS = 8  # of reweighting with more than four lights
+_ROUNDS = 8  # of reweighting of each kind, with more than four lights
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,18 +67,18 @@ def photometric_stereo(exposures: NDArray[np.floating], directions: NDArray[np.f
         raise ValueError(f"{count} exposures and directions {directions.shape}; expected K >= 3 and (K, 3)")
     intensity = exposures.reshape(count, -1).astype(np.float64)
     lights = np.asarray(directions, np.float64)
-    top = intensity.max(axis=0)
+    # With many lights one highlight must not declare all others shadows; of four, the brightest is needed.
+    top = intensity.max(axis=0) if count <= 4 else np.quantile(intensity, 0.75, axis=0)
     trusted = (intensity >= SHADOW * top) & (intensity < SATURATED)
     enough = trusted.sum(axis=0) >= 3
     used = trusted.copy()
-    if count == 4:
-        used &= ~_outlier_of_four(intensity, lights, top, trusted)
-        scaled = solve(intensity, lights, used.astype(np.float64))
-    elif count > 4:
+    if count > 4:
         scaled, weights = _reweighted(intensity, lights, trusted)
         used &= weights > 0.1
     else:
-        scaled = solve(intensity, lights, used.astype(np.float64))
+        if count == 4:
+            used &= ~_outlier_of_four(intensity, lights, top, trusted)
+        scaled = solve_subsets(intensity, lights, used)
     albedo = np.linalg.norm(scaled, axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         normals = scaled / albedo
@@ -92,6 +92,24 @@ def photometric_stereo(exposures: NDArray[np.floating], directions: NDArray[np.f
         residual=residual.reshape(height, width).astype(np.float32),
         used=used.reshape(count, height, width),
     )
+
+
+def solve_subsets(
+    intensity: NDArray[np.float64], directions: NDArray[np.float64], used: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Least squares per pixel over the observations it uses; one small inverse per subset of lights that occurs.
+
+    intensity: (K, N).  directions: (K, 3).  used: (K, N) bool, K at most 8.
+    Returns (3, N) normals times albedo; zero where fewer than three observations are used.
+    """
+    subset = np.packbits(used, axis=0)[0]
+    scaled = np.zeros((3, intensity.shape[1]))
+    for code in np.unique(subset):
+        pixels = np.flatnonzero(subset == code)
+        lights = np.flatnonzero(used[:, pixels[0]])
+        if len(lights) >= 3 and np.linalg.matrix_rank(directions[lights], tol=1e-4) == 3:
+            scaled[:, pixels] = np.linalg.pinv(directions[lights]) @ intensity[np.ix_(lights, pixels)]
+    return scaled
 
 
 def solve(
@@ -141,9 +159,11 @@ def _reweighted(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Least squares reweighted by its residuals: (3, N) solution and (K, N) Cauchy weights in [0, 1]."""
     weights = trusted.astype(np.float64)
+    for _ in range(_ROUNDS):  # least absolute errors first: a start that a few highlights cannot pull away
+        error = np.abs(intensity - directions @ solve(intensity, directions, weights))
+        weights = trusted / np.maximum(error, 1e-3)
     for _ in range(_ROUNDS):
-        scaled = solve(intensity, directions, weights)
-        error = np.abs(intensity - directions @ scaled)
+        error = np.abs(intensity - directions @ solve(intensity, directions, weights))
         masked = np.where(trusted, error, np.nan)
         with np.errstate(all="ignore"):
             scale = 2.0 * 1.4826 * _median(masked) + 1e-6

@@ -109,7 +109,8 @@ def photographs(
     taken = []
     for direction in lights:
         lambert = np.maximum(normals @ direction, 0)
-        half = (direction + [0, 0, 1]) / np.linalg.norm(direction + [0, 0, 1])
+        half = direction + np.array([0.0, 0.0, 1.0])
+        half /= np.linalg.norm(half)
         shine = specular * np.maximum(normals @ half, 0) ** 20 * (lambert > 0)
         lit = mask & ~cast_shadow(depth, mask, direction) if cast else mask
         linear = (0.75 * albedo * lambert[..., None] + shine[..., None]) * lit[..., None]
