@@ -15,12 +15,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-try:
-    from numba import njit
-
-    COMPILED = True
-except ImportError:  # a platform without a wheel: the numpy path gives the same codes
-    COMPILED = False
+from fnbench.compiled import AVAILABLE as COMPILED
+from fnbench.compiled import compiled
 
 STEPS = 65534
 """Quantisation steps; one less than the levels."""
@@ -88,8 +84,8 @@ def decode_numpy(planes: NDArray[np.uint16]) -> NDArray[np.float32]:
 
 if COMPILED:
 
-    @njit(cache=True, nogil=True)
-    def _encode(normals, planes):  # type: ignore[no-untyped-def]
+    @compiled
+    def _encode(normals: NDArray[np.floating], planes: NDArray[np.uint16]) -> None:
         for row in range(normals.shape[0]):
             for column in range(normals.shape[1]):
                 x = np.float64(normals[row, column, 0])
@@ -106,8 +102,8 @@ if COMPILED:
                 planes[0, row, column] = np.uint16(np.rint((u * 0.5 + 0.5) * STEPS))
                 planes[1, row, column] = np.uint16(np.rint((v * 0.5 + 0.5) * STEPS))
 
-    @njit(cache=True, nogil=True)
-    def _decode(planes, normals):  # type: ignore[no-untyped-def]
+    @compiled
+    def _decode(planes: NDArray[np.uint16], normals: NDArray[np.float32]) -> None:
         for row in range(normals.shape[0]):
             for column in range(normals.shape[1]):
                 a, b = planes[0, row, column], planes[1, row, column]

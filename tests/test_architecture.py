@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).resolve().parent.parent / "fnbench"
 REPOSITORY = PACKAGE.parent
 
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "types", "frames", "camera", "__init__"),
+    ("errors", "types", "frames", "camera", "compiled", "__init__"),
     (
         "registry", "catalog", "cards", "metrics", "statistics", "octahedral", "store", "record", "estimator",
         "scans", "photometric", "scale", "lens", "files", "images", "compiled", "quantiles",

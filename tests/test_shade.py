@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from fnbench.camera import Camera, look_at
 from fnbench.render import shade
@@ -13,48 +12,13 @@ from fnbench.render.shade import SurfaceMaps, surface_maps
 from fnbench.scans import normals as normals_module
 from fnbench.scans.normals import vertex_normals
 from fnbench.types import Scan, Visibility
+from tests.meshes import back_project, degrees_between, sphere, sphere_seen
 
 
 def camera(size: int = 128, *, orthographic: bool = False, yaw: float = 0.0, pitch: float = 0.0) -> Camera:
     focal = 0.4 if orthographic else 320.0
     K = np.array([[focal * size / 128, 0.3, size / 2], [0, focal * size / 128, size / 2 + 3.2], [0, 0, 1]])
     return Camera(K, look_at(np.zeros(3), 800.0, yaw=yaw, pitch=pitch), size, size, orthographic)
-
-
-def sphere(subdivisions: int, radius: float = 100.0) -> Scan:
-    """Octahedron subdivided on the sphere."""
-    directions = np.array([[1, 0, 0], [-1, 0, 0], [0, 1, 0], [0, -1, 0], [0, 0, 1], [0, 0, -1]], np.float64)
-    faces = np.array([[0, 2, 4], [2, 1, 4], [1, 3, 4], [3, 0, 4], [2, 0, 5], [1, 2, 5], [3, 1, 5], [0, 3, 5]])
-    for _ in range(subdivisions):
-        edges = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1)
-        unique, inverse = np.unique(edges, axis=0, return_inverse=True)
-        middle = len(directions) + inverse.reshape(-1, 3)
-        half = directions[unique].mean(1)
-        directions = np.concatenate([directions, half / np.linalg.norm(half, axis=1, keepdims=True)])
-        a, b, c, ab, bc, ca = *faces.T, *middle.T
-        faces = np.concatenate([np.stack(t, -1) for t in ((a, ab, ca), (b, bc, ab), (c, ca, bc), (ab, bc, ca))])
-    return Scan(radius * directions, faces.astype(np.int32))
-
-
-def degrees_between(a: NDArray[np.floating], b: NDArray[np.floating]) -> NDArray[np.float64]:
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    return np.degrees(np.arctan2(np.linalg.norm(np.cross(a, b), axis=-1), (a * b).sum(-1)))
-
-
-def sphere_seen(view: Camera, radius: float = 100.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Normals (canonical, NaN outside) and depths of a sphere around the world's origin, in closed form."""
-    direction = -view.view_directions()
-    columns, rows = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
-    origin = np.zeros_like(direction)
-    if view.orthographic:
-        origin[..., 1] = -(rows - view.K[1, 2]) / view.K[1, 1]
-        origin[..., 0] = (columns - view.K[0, 2] + view.K[0, 1] * origin[..., 1]) / view.K[0, 0]
-    centre = view.to_camera(np.zeros((1, 3)))[0]
-    along = ((centre - origin) * direction).sum(-1)
-    with np.errstate(invalid="ignore"):
-        t = along - np.sqrt(radius**2 - ((centre - origin) ** 2).sum(-1) + along**2)
-    hit = origin + t[..., None] * direction
-    return (hit - centre) / radius, -hit[..., 2]
 
 
 @pytest.mark.parametrize("orthographic", [False, True])
@@ -103,15 +67,6 @@ def test_a_plane_has_one_normal_and_the_depth_of_a_plane(orthographic: bool, yaw
     points = back_project(view, maps.depth)[maps.mask]
     distance = (points - view.to_camera(corners[:1])[0]) @ turned
     assert np.abs(distance).max() < 1e-3
-
-
-def back_project(view: Camera, depth: NDArray[np.float32]) -> NDArray[np.float64]:
-    """(H, W, 3) points in camera coordinates of a depth map."""
-    columns, rows = np.meshgrid(np.arange(view.width) + 0.5, np.arange(view.height) + 0.5)
-    v = (rows - view.K[1, 2]) / view.K[1, 1]
-    u = (columns - view.K[0, 2] - view.K[0, 1] * v) / view.K[0, 0]
-    scale = 1.0 if view.orthographic else depth.astype(np.float64)
-    return np.stack([u * scale, -v * scale, -depth.astype(np.float64)], axis=-1)
 
 
 def test_rotating_the_camera_rotates_the_normals() -> None:

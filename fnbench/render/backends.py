@@ -3,6 +3,7 @@
 raster      the default: compiled, exact, no system library
 numpy       the same algorithm without numba; chosen by itself where numba cannot be imported
 embree      ray casting with Intel Embree in robust mode (extra ``embree``)
+pyrender    OpenGL through EGL or OSMesa (extra ``opengl`` and Debian packages)
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from fnbench.compiled import AVAILABLE
 from fnbench.errors import UnknownNameError
 from fnbench.types import Scan, Visibility
 
-NAMES = ("raster", "numpy", "embree")
-"""What ``renderer`` knows; embree needs an optional library."""
+NAMES = ("raster", "numpy", "embree", "pyrender")
+"""What ``renderer`` knows; the last two need optional libraries."""
 
 
 class Renderer(Protocol):
@@ -51,6 +52,10 @@ def renderer(name: str = "raster") -> Renderer:
         from fnbench.render.embree import Embree
 
         return Embree()
+    if name == "pyrender":
+        from fnbench.render.opengl import Pyrender
+
+        return Pyrender()
     close = get_close_matches(name, NAMES, n=1)
     hint = f" Did you mean {close[0]}?" if close else ""
     raise UnknownNameError(f"Renderer {name!r} is not known.{hint} Known renderers: {', '.join(NAMES)}.")

@@ -23,6 +23,9 @@ from fnbench.types import UNIT_TOLERANCE, Scan, Visibility
 
 _VANISHED = 1e-9
 """An interpolated normal shorter than this has no direction."""
+_SLACK = 0.1
+"""How far a weight may fall below zero in normals and depth: a renderer of less precision names the triangle beside the
+pixel now and then, and its plane, continued, is closer to the truth than its edge, unless it is very thin."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -151,8 +154,7 @@ def _shade(
             total = (a + b) + c
             if total == 0.0:
                 continue
-            # A renderer of less precision may name the triangle beside the pixel: stay on its edge.
-            a, b, c = max(a / total, 0.0), max(b / total, 0.0), max(c / total, 0.0)
+            a, b, c = max(a / total, -_SLACK), max(b / total, -_SLACK), max(c / total, -_SLACK)
             share = 1.0 / ((a + b) + c)
             a, b, c = a * share, b * share, c * share
             i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
@@ -178,13 +180,16 @@ def _shade(
             nx, ny, nz = nx / length, ny / length, nz / length
             mask[row, column] = True
             facing[row, column] = total < 0.0  # rows run downwards, so a front face turns clockwise on the screen
-            weights[row, column, 0] = a
-            weights[row, column, 1] = b
-            weights[row, column, 2] = c
             depth[row, column] = (a * corner_depth[0] + b * corner_depth[1]) + c * corner_depth[2]
             normals[row, column, 0] = (rotation[0, 0] * nx + rotation[0, 1] * ny) + rotation[0, 2] * nz
             normals[row, column, 1] = (rotation[1, 0] * nx + rotation[1, 1] * ny) + rotation[1, 2] * nz
             normals[row, column, 2] = (rotation[2, 0] * nx + rotation[2, 1] * ny) + rotation[2, 2] * nz
+            a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
+            share = 1.0 / ((a + b) + c)
+            a, b, c = a * share, b * share, c * share
+            weights[row, column, 0] = a
+            weights[row, column, 1] = b
+            weights[row, column, 2] = c
             if textured:
                 i, j, k = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
                 texture[row, column, 0] = (a * uv[i, 0] + b * uv[j, 0]) + c * uv[k, 0]
@@ -216,7 +221,7 @@ def _shade_numpy(
     opposite = u[:, after] * v[:, before] - v[:, after] * u[:, before]
     total = opposite.sum(1, keepdims=True)
     with np.errstate(divide="ignore", invalid="ignore"):
-        weights = np.maximum(opposite / total, 0.0)
+        weights = np.maximum(opposite / total, -_SLACK)
         weights /= weights.sum(1, keepdims=True)
         normal = np.einsum("pc,pcx->px", weights, vertex_normals[faces[face]])
         vanished = ~(np.linalg.norm(normal, axis=1) > _VANISHED)
@@ -235,10 +240,12 @@ def _shade_numpy(
 
     facing, mask = np.zeros(seen.shape, bool), np.zeros(seen.shape, bool)
     facing[row, column], mask[row, column] = total[known, 0] < 0, True
+    depth = spread((weights * corner_depth[known]).sum(1), np.nan)
+    weights = np.maximum(weights, 0.0)
+    weights /= weights.sum(1, keepdims=True)
     texture = np.empty((0, 0, 2), np.float32)
     if len(uv):
         texture = spread(np.einsum("pc,pcx->px", weights, uv[uv_faces[face]]), np.nan)
-    depth = spread((weights * corner_depth[known]).sum(1), np.nan)
     return spread(normal[known], 0.0), depth, spread(weights, 0.0), texture, facing, mask
 
 
