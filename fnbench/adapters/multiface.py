@@ -1,8 +1,8 @@
 """Multiface (Wuu et al., 2022): 13 people, tracked meshes with many calibrated photographs, openly downloadable.
 
 Facts: datasets/multiface/card.toml. A sequence folder ``m--YYYYMMDD--####--<id>--GHS`` holds tracked template meshes
-per expression and frame in a head frame, the rigid transform of every frame into the world, and photographs whose cameras
-stand in ``KRT``. The truth is the tracked template: smooth. Cameras are handed out in the frame of the mesh.
+per expression and frame in a head frame, the rigid transform of every frame into the world, and photographs whose
+cameras stand in ``KRT``. The truth is the tracked template: smooth. Cameras are handed out in the frame of the mesh.
 """
 
 from __future__ import annotations
