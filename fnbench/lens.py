@@ -29,4 +29,5 @@ def undistorted(
     yd = y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
     source = np.stack([K[1, 1] * yd + K[1, 2] - 0.5, K[0, 0] * xd + K[0, 1] * yd + K[0, 2] - 0.5])
     planes = [map_coordinates(image[..., k].astype(np.float32), source, order=1) for k in range(3)]
-    return np.rint(np.stack(planes, -1)).astype(np.uint8)
+    straight: NDArray[np.uint8] = np.rint(np.stack(planes, -1)).astype(np.uint8)
+    return straight

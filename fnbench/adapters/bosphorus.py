@@ -101,7 +101,7 @@ def read_bnt(path: Path) -> NDArray[np.float64]:
 
 
 def _mesh(grid: NDArray[np.float64], name: str) -> Scan:
-    known = np.isfinite(grid).all(axis=-1)
+    known: NDArray[np.bool_] = np.asarray(np.isfinite(grid).all(axis=-1))
     if known.sum() < 3:
         raise InvalidDataError(f"{name}: {int(known.sum())} measured points, expected a face. Copy it again.")
     extent = float(np.ptp(grid[known], axis=0).max())

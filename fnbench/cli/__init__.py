@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import evaluate, models
+from fnbench.cli import evaluate, leaderboard, models
 from fnbench.errors import FnbenchError
 
 
@@ -32,5 +32,6 @@ def main() -> None:
 
 
 main.add_command(evaluate.evaluate)
+main.add_command(leaderboard.leaderboard)
 main.add_command(models.convert_weights)
 main.add_command(models.fit)
