@@ -42,6 +42,8 @@ MODELS: dict[str, str] = {
 }
 """Model id -> import path of its estimator."""
 
+_USER = "fnbench_user_"
+"""Modules loaded from a user's file bear this before their name."""
 _TABLES = {"dataset": DATASETS, "model": MODELS}
 
 
@@ -74,6 +76,31 @@ def resolve(name: str, kind: str) -> Any:
         raise UnknownNameError(f"{module_name} has no {attribute!r}. Classes found there: {classes}.") from None
 
 
+class Portable:
+    """A value on its way to another process, also when its class comes from a user's ``file.py:Class``.
+
+    value: picklable; of a user's file, its attributes are.
+    """
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, tuple[Any, ...]]:
+        kind = type(self.value)
+        if not kind.__module__.startswith(_USER):
+            return Portable, (self.value,)
+        return _rebuilt, (str(sys.modules[kind.__module__].__file__), kind.__qualname__, vars(self.value))
+
+
+def _rebuilt(path: str, name: str, attributes: dict[str, Any]) -> Portable:
+    """The other end of ``Portable``: the class is loaded from its file again."""
+    module = sys.modules.get(_USER + Path(path).stem) or _file_module(Path(path), "dataset")
+    kind = getattr(module, name)
+    value = kind.__new__(kind)
+    vars(value).update(attributes)
+    return Portable(value)
+
+
 def _entry_points(kind: str) -> dict[str, str]:
     return {point.name: point.value for point in entry_points(group=f"fnbench.{kind}s")}
 
@@ -92,8 +119,8 @@ def _import(name: str, kind: str) -> Any:
 def _file_module(path: Path, kind: str) -> Any:
     if not path.is_file():
         raise UnknownNameError(f"{kind} file {path} does not exist. Give file.py:Class with a path from this folder.")
-    name = f"fnbench_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
+    name = _USER + path.stem
+    spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:
         raise UnknownNameError(f"{kind} file {path} cannot be loaded as Python.")
     module = importlib.util.module_from_spec(spec)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import evaluate, leaderboard, models
+from fnbench.cli import evaluate, leaderboard, models, render
 from fnbench.errors import FnbenchError
 
 
@@ -35,3 +35,6 @@ main.add_command(evaluate.evaluate)
 main.add_command(leaderboard.leaderboard)
 main.add_command(models.convert_weights)
 main.add_command(models.fit)
+main.add_command(render.merge)
+main.add_command(render.render_gt)
+main.add_command(render.verify)

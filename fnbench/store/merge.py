@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 
 from fnbench.errors import InvalidStoreError
 from fnbench.files import check_space, check_writable
@@ -20,44 +22,84 @@ from fnbench.store.write import Writer, new_file
 def merge_stores(
     sources: Sequence[str | os.PathLike[str]],
     path: str | os.PathLike[str],
-    attributes: Mapping[str, Any] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Join stores of the same dataset, settings and image size into one.
+    """Join shards: stores of the same dataset, settings and image size.
 
     sources: files, in the order in which their samples shall stand.
-    attributes: of the result; those that all sources share when not given (a difference is refused).
     progress: called with (files done, files).
     """
     paths = [Path(source) for source in sources]
     if not paths:
         raise InvalidStoreError("nothing to merge; expected at least one .h5 file.")
-    if attributes is None:
-        attributes = _shared_attributes(paths)
-    check_writable(Path(path))
-    check_space(Path(path), sum(source.stat().st_size for source in paths))
-    with new_file(Path(path)) as file:
-        writer = Writer(file, file_attributes(attributes))
-        for done, source in enumerate(paths, 1):
-            for sample in encoded_samples(source):
-                writer.append(sample)
-            if progress is not None:
-                progress(done, len(paths))
+    attributes = _shared_attributes(paths)
+    samples = (sample for source in _reported(paths, progress) for sample in _Source(source).samples())
+    return _joined(samples, paths, Path(path), attributes)
+
+
+def merge_captures(
+    captures: Mapping[str, Path],
+    path: str | os.PathLike[str],
+    attributes: Mapping[str, Any],
+    progress: Callable[[int, int], None] | None = None,
+) -> Path:
+    """Collect captures from the files that hold them: parts of a run, or a file that already exists.
+
+    captures: id -> file, in the order in which they shall stand.
+    attributes: of the result; see ``schema.file_attributes``.
+    """
+    return _joined(_by_capture(captures, progress), list(captures.values()), Path(path), attributes)
+
+
+def _joined(samples: Iterable[Encoded], sources: Sequence[Path], path: Path, attributes: Mapping[str, Any]) -> Path:
+    complete = file_attributes(attributes)
+    check_writable(path)
+    check_space(path, sum(source.stat().st_size for source in set(sources)))
+    with new_file(path) as file:
+        writer = Writer(file, complete)
+        for sample in samples:
+            writer.append(sample)
         writer.finish()
-    return Path(path)
+    return path
 
 
-def encoded_samples(path: Path) -> Iterator[Encoded]:
-    """The samples of a file as they lie there, compressed."""
-    with open_store(path) as file:
-        size = file["mask"].shape[1:]
-        columns = {f.name: file[f.name].asstr()[:] if f.dtype == TEXT else file[f.name][:] for f in FIELDS}
-        names = [field.name for field in MAPS if field.name in file]
-        _check_filters(file, names, path)
-        for index in range(len(file["mask"])):
-            fields = {name: values[index] for name, values in columns.items()}
-            fields["sha256"] = bytes(fields["sha256"]).decode("ascii")
-            yield Encoded(size, {name: _chunk(file[name], index, path) for name in names}, fields)
+def _by_capture(captures: Mapping[str, Path], progress: Callable[[int, int], None] | None) -> Iterator[Encoded]:
+    source: _Source | None = None
+    for done, (capture, path) in enumerate(captures.items(), 1):
+        if source is None or source.path != path:  # an existing file holds many captures, a part one
+            source = _Source(path)
+        yield from source.samples(capture)
+        if progress is not None:
+            progress(done, len(captures))
+
+
+def _reported(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> Iterator[Path]:
+    for done, path in enumerate(paths, 1):
+        yield path
+        if progress is not None:
+            progress(done, len(paths))
+
+
+class _Source:
+    """A file whose samples are copied as they lie there, compressed."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with open_store(path) as file:
+            self._size = file["mask"].shape[1:]
+            self._columns = {f.name: file[f.name].asstr()[:] if f.dtype == TEXT else file[f.name][:] for f in FIELDS}
+            self._names = [field.name for field in MAPS if field.name in file]
+            _check_filters(file, self._names, path)
+
+    def samples(self, capture: str | None = None) -> Iterator[Encoded]:
+        """The samples of one capture, or of all."""
+        found = self._columns["capture"]
+        with h5py.File(self.path, "r", locking="best-effort") as file:
+            for index in range(len(found)) if capture is None else np.flatnonzero(found == capture):
+                fields = {name: values[index] for name, values in self._columns.items()}
+                fields["sha256"] = bytes(fields["sha256"]).decode("ascii")
+                chunks = {name: _chunk(file[name], int(index), self.path) for name in self._names}
+                yield Encoded(self._size, chunks, fields)
 
 
 def _shared_attributes(paths: Sequence[Path]) -> dict[str, Any]:
@@ -66,14 +108,24 @@ def _shared_attributes(paths: Sequence[Path]) -> dict[str, Any]:
         with open_store(path) as file:
             found.append({k: v for k, v in read_attributes(file).items() if k != "content_hash"})
     for path, other in zip(paths[1:], found[1:], strict=True):
-        for name in sorted({*ATTRIBUTES, *found[0], *other} - {"content_hash"}):
+        for name in sorted({*ATTRIBUTES, *found[0], *other} - {"content_hash", "selection"}):
             if found[0].get(name) != other.get(name):
                 raise InvalidStoreError(
                     f"{path}: attribute {name!r} is {canonical_json(other.get(name))}, but in {paths[0]} it is "
                     f"{canonical_json(found[0].get(name))}; only shards of one run are merged.",
                     code="FM-49",
                 )
-    return found[0]
+    selections = [json.loads(attributes["selection"]) for attributes in found if "selection" in attributes]
+    return {**found[0], **({"selection": _joined_selection(selections)} if selections else {})}
+
+
+def _joined_selection(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How much of the dataset the shards hold together."""
+    return {
+        "captures": max(selection["captures"] for selection in selections),
+        "written": sum(selection["written"] for selection in selections),
+        "failed": sorted(name for selection in selections for name in selection["failed"]),
+    }
 
 
 def _check_filters(file: h5py.File, names: Sequence[str], path: Path) -> None:

@@ -17,7 +17,9 @@ Small fields
     attributes                    (N,) str   JSON per sample
     sha256                        (N,) 64 hexadecimal digits: hash of everything above, per sample
 
-Attributes of the file: see ``ATTRIBUTES``. ``content_hash`` is written last; a file without it is unfinished.
+Attributes of the file: see ``ATTRIBUTES``. ``selection`` (optional, JSON) says how many captures the dataset has
+(``captures``), how many are in the file (``written``) and which ones ``failed``. ``content_hash`` is written last; a
+file without it is unfinished.
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ from fnbench.frames import CANONICAL, OUTWARD
 from fnbench.types import GT_KINDS
 
 SCHEMA = "fnbench/1"
+GENERATOR = f"fnbench {__version__}"
+"""Written into every file; another version's parts are not mixed with ours."""
 
 ATTRIBUTES = {
     "schema": SCHEMA,
@@ -125,7 +129,7 @@ def file_attributes(attributes: Mapping[str, Any]) -> dict[str, str]:
     if attributes["gt_kind"] not in GT_KINDS[:-1]:
         raise InvalidSettingError(f"gt_kind {attributes['gt_kind']!r}, expected one of {', '.join(GT_KINDS[:-1])}.")
     fixed = {key: ATTRIBUTES[key] for key in (*DECLARED, "normals_encoding")}
-    defaults = {"card_hash": "", "generator": f"fnbench {__version__}", "settings": {}}
+    defaults = {"card_hash": "", "generator": GENERATOR, "settings": {}}
     merged = {**defaults, **attributes, **fixed}
     merged.pop("content_hash", None)
     return {key: value if isinstance(value, str) else canonical_json(value) for key, value in sorted(merged.items())}

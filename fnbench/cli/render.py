@@ -1,0 +1,159 @@
+"""Verbs around the file of ground truth: render-gt, verify, merge, export, ls."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from fnbench.render.progress import Progress
+
+_FILE = click.Path(path_type=Path, dir_okay=False)
+_INTERRUPTED = 130
+_PLAIN_EVERY = 10.0
+"""Seconds between lines when the output is no terminal."""
+
+
+@click.command("render-gt")
+@click.argument("dataset")
+@click.option("--root", type=click.Path(path_type=Path), help="Folder of the dataset as distributed.")
+@click.option("--out", type=_FILE, required=True, help="The .h5 file to write.")
+@click.option("--plan", "plan_file", type=_FILE, help="TOML or JSON file with any of the settings below.")
+@click.option("--yaw", metavar="DEG,...", help="Yaw angles of the views.  [0]")
+@click.option("--pitch", metavar="DEG,...", help="Pitch angles; every yaw is combined with every pitch.  [0]")
+@click.option("--size", type=int, help="Side of the samples in pixels.  [256]")
+@click.option("--images", type=click.Choice(["render", "photo"]), help="Pictures of the scan, or its photographs.")
+@click.option("--renderer", help="Backend that finds the visible triangles.  [raster]")
+@click.option("--seed", type=int, help="Seed of light, skin and background.  [0]")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes on this machine.")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) instead of local processes.")
+@click.option("--limit", type=int, help="Only the first captures.")
+@click.option("--samples", "patterns", multiple=True, metavar="PATTERN", help="Only captures that match; repeatable.")
+@click.option("--resume/--no-resume", default=True, help="Keep what an earlier run of the same settings finished.")
+@click.option("--strict", is_flag=True, help="Stop at the first capture that fails.")
+@click.option("--dry-run", is_flag=True, help="Say what would be done.")
+def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> None:
+    """Render ground-truth normals of DATASET into one HDF5 file.
+
+    DATASET is a known name, file.py:Class or package.module:Class. An interrupted run goes on where it
+    stopped when the same command is given again.
+
+    \b
+    Example:
+        fnbench render-gt synthetic --out synthetic.h5
+        fnbench render-gt florence --root ~/data/florence --out florence.h5 --yaw -30,0,30 --workers 4
+    """
+    from fnbench.registry import resolve
+    from fnbench.render.groundtruth import render_dataset
+
+    plan = _plan(options)
+    keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run")
+    with _in_order(), _shown() as progress:
+        report = render_dataset(
+            resolve(dataset, "dataset")(root),
+            out,
+            plan,
+            samples=options["patterns"],
+            progress=progress,
+            **{key: options[key] for key in keep},
+        )
+    click.echo("\n".join(report.lines()))
+    if report.interrupted:
+        click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
+    sys.exit(_INTERRUPTED if report.interrupted else 0 if report.ok else 1)
+
+
+@click.command("verify")
+@click.argument("file", type=_FILE)
+def verify(file: Path) -> None:
+    """Prove that FILE is whole: schema, counts, the hash of every sample, normals, masks, splits.
+
+    Exit code 1 when anything but warnings was found.
+
+    \b
+    Example:
+        fnbench verify synthetic.h5
+    """
+    from fnbench.store import verify_store
+
+    found = verify_store(file)
+    click.echo("\n".join(found.lines()))
+    sys.exit(0 if found.ok else 1)
+
+
+@click.command("merge")
+@click.argument("shards", nargs=-1, required=True, type=_FILE)
+@click.option("--out", type=_FILE, required=True, help="The .h5 file to write.")
+def merge(shards: tuple[Path, ...], out: Path) -> None:
+    """Join SHARDS of one dataset, rendered with the same settings, into one file.
+
+    \b
+    Example:
+        fnbench merge florence-a.h5 florence-b.h5 --out florence.h5
+    """
+    from fnbench.store import Store, merge_stores
+
+    merged = Store(merge_stores(shards, out))
+    click.echo(
+        f"{out}: {len(merged)} samples from {len(shards)} files, content {merged.attributes['content_hash'][:16]}"
+    )
+
+
+def _plan(options: dict[str, Any]) -> Any:
+    from fnbench.errors import InvalidSettingError
+    from fnbench.render.plan import grid, plan_from, read_plan
+
+    settings = read_plan(options["plan_file"]).settings if options["plan_file"] else {}
+    settings |= {k: options[k] for k in ("size", "images", "renderer", "seed") if options[k] is not None}
+    if options["yaw"] is not None or options["pitch"] is not None:
+        try:
+            yaws, pitches = ([float(v) for v in (options[k] or "0").split(",")] for k in ("yaw", "pitch"))
+        except ValueError as error:
+            raise InvalidSettingError(
+                f"--yaw and --pitch: expected numbers with commas, like -30,0,30 ({error})."
+            ) from error
+        settings["views"] = grid(yaws, pitches)
+    return plan_from(settings)
+
+
+@contextmanager
+def _in_order() -> Iterator[None]:
+    """SIGTERM ends a run like Ctrl-C does: in order, with what is finished kept."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _shown() -> Iterator[Any]:
+    """A callback that shows progress on stderr: one line that changes on a terminal, a line now and then elsewhere."""
+    terminal = sys.stderr.isatty()
+    last = [time.monotonic()]
+
+    def show(progress: Progress) -> None:
+        if terminal:
+            click.echo(f"\r\033[K{progress.line()}", nl=False, err=True)
+        elif progress.done and (time.monotonic() - last[0] > _PLAIN_EVERY or progress.done == progress.total):
+            last[0] = time.monotonic()
+            click.echo(progress.line(), err=True)
+
+    try:
+        yield show
+    finally:
+        if terminal:
+            click.echo(err=True)

@@ -1,0 +1,338 @@
+"""One capture becomes samples: rendered from its scan, paired with its photographs, or cut from measured normals.
+
+The mask, in words (also written into every file)
+-------------------------------------------------
+A pixel counts when the surface there is visible, its triangle and its normal face the camera (along the
+ray of the pixel, not along z), and it belongs to the face: by the scan's region labels, or, for a scan
+without labels, within ``radius`` millimetres of the tip of the nose. A photograph's own mask narrows it further.
+Measured normals count where they were measured.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnbench.camera import Camera, CropBox
+from fnbench.cards import SplitRule
+from fnbench.compiled import compiled
+from fnbench.errors import InvalidDataError
+from fnbench.render.backends import Renderer
+from fnbench.render.plan import Plan
+from fnbench.render.resample import resampled_image, resampled_mask, resampled_normals
+from fnbench.render.shade import SurfaceMaps, surface_maps
+from fnbench.render.views import (
+    FaceFrame,
+    face_frame,
+    landmark_visibility,
+    photo_crop,
+    projected,
+    view_camera,
+    view_name,
+    whereabouts,
+)
+from fnbench.scans.normals import vertex_normals
+from fnbench.types import Capture, NormalMap, Photograph, Sample, Scan
+
+NOSE_TIP = 30
+_INVERTED = 0.5
+"""Share of back faces among the visible pixels of the face above which the winding must be wrong."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What every sample of a dataset shares: its name and who is in which split."""
+
+    dataset: str
+    splits: SplitRule
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Face:
+    """A scan with all that its views share."""
+
+    capture: Capture
+    scan: Scan
+    normals: NDArray[np.float64]
+    landmarks: NDArray[np.float64]
+    frame: FaceFrame
+    belongs: NDArray[np.bool_]
+    attributes: dict[str, Any]
+
+
+def samples_of(capture: Capture, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
+    """The samples of one capture, one at a time.
+
+    Raises InvalidDataError when the capture has no ground truth, no face, an inverted winding, or a view
+    in which nothing of it is visible.
+    """
+    if capture.scan is not None:
+        face = _face(capture, capture.scan, plan)
+        yield from (_rendered if plan.images == "render" else _photographed)(face, plan, renderer, origin)
+    elif capture.measured is not None:
+        yield from _measured(capture, capture.measured, plan, origin)
+    else:
+        raise InvalidDataError(
+            f"{capture.id}: photographs alone, neither a scan nor measured normals; there is no ground truth to "
+            f"render. Such a dataset serves as input for predictions only."
+        )
+
+
+def sample_id(capture: Capture, view: str) -> str:
+    """The id of a sample: capture and view."""
+    return f"{capture.id}/{view}"
+
+
+def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
+    landmarks, attributes = capture.landmarks, {"landmark_source": "dataset"}
+    if landmarks is None:
+        from fnbench.render.locate import locate  # type: ignore[import-not-found]  # lands with the scans
+
+        found = locate(scan)
+        landmarks = found.landmarks
+        attributes = {"landmark_source": "template alignment", "landmark_residual": round(found.residual, 3)}
+    belongs = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else scan.labels > 0
+    normals = vertex_normals(scan.vertices, scan.faces)
+    return _Face(capture, scan, normals, landmarks, face_frame(landmarks, capture.id), belongs, attributes)
+
+
+def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
+    tip = landmarks[NOSE_TIP]
+    if not np.isfinite(tip).all():
+        raise InvalidDataError(
+            f"{capture.id}: the tip of the nose (landmark {NOSE_TIP}) is not known, and the scan has no region "
+            f"labels; the face cannot be told from the rest."
+        )
+    near: NDArray[np.bool_] = np.linalg.norm(scan.vertices - tip, axis=1) < radius
+    return near
+
+
+def _rendered(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
+    from fnbench.render.appearance import picture, settings_from  # photographs need none of it
+
+    for yaw, pitch in plan.views:
+        camera = view_camera(face.frame, face.landmarks, (yaw, pitch), plan.distance, plan.crop, plan.size)
+        name = sample_id(face.capture, view_name(yaw, pitch))
+        visibility = renderer.visibility(face.scan, camera)
+        maps = surface_maps(face.scan, face.normals, camera, visibility)
+        drawn = picture(
+            face.scan,
+            maps,
+            camera,
+            _generator(plan.seed, name),
+            visibility=visibility,
+            landmarks=face.landmarks,
+            person=_generator(plan.seed, face.capture.subject),
+            settings=settings_from(plan.appearance),
+            backend=renderer,
+        )
+        about = {"source": "render", "yaw": yaw, "pitch": pitch, "roll": 0.0, **drawn.attributes}
+        yield _sample(face, name, drawn.image, camera, visibility.faces, maps, None, about, plan, origin)
+
+
+def _photographed(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
+    photographs = face.capture.photographs() if face.capture.photographs is not None else ()
+    usable = [(photograph, photograph.camera) for photograph in photographs if photograph.camera is not None]
+    if not usable:
+        raise InvalidDataError(
+            f"{face.capture.id}: {len(photographs)} photographs, none with a known camera; expected at least one "
+            f"for images = photo. Render the scan instead: --images render."
+        )
+    for photograph, camera in usable:
+        yield _of_photograph(face, photograph, camera, plan, renderer, origin)
+
+
+def _of_photograph(
+    face: _Face, photograph: Photograph, whole: Camera, plan: Plan, renderer: Renderer, origin: Origin
+) -> Sample:
+    box, moved = photo_crop(photograph, whole.project(face.landmarks)[0], plan.crop)
+    camera = whole.crop(box, plan.size)
+    visibility = renderer.visibility(face.scan, camera)
+    maps = surface_maps(face.scan, face.normals, camera, visibility)
+    own = None if photograph.mask is None else resampled_mask(photograph.mask, box, plan.size)
+    yaw, pitch, roll = (round(angle, 3) for angle in face.frame.angles(camera))
+    about = {"source": "photograph", "yaw": yaw, "pitch": pitch, "roll": roll, **_photo_about(photograph, box, moved)}
+    name = sample_id(face.capture, photograph.name)
+    image = resampled_image(photograph.image, box, plan.size)
+    return _sample(face, name, image, camera, visibility.faces, maps, own, about, plan, origin)
+
+
+def _sample(
+    face: _Face,
+    name: str,
+    image: NDArray[np.uint8],
+    camera: Camera,
+    seen: NDArray[np.int32],
+    maps: SurfaceMaps,
+    own: NDArray[np.bool_] | None,
+    about: dict[str, Any],
+    plan: Plan,
+    origin: Origin,
+) -> Sample:
+    labels = face.scan.labels if face.scan.labels is not None else np.zeros(len(face.scan.vertices), np.uint8)
+    mask, region, back = _counted(
+        seen, face.scan.faces, maps.weights, maps.normals, maps.facing, _rays(camera), face.belongs, labels
+    )
+    if own is not None:
+        mask &= own
+    _check_mask(face, name, camera, mask, back)
+    visible = int(mask.sum()) + back
+    attributes = {
+        **face.capture.attributes,
+        **face.attributes,
+        **about,
+        "back_facing": round(back / visible, 6),
+        "landmarks_visible": landmark_visibility(camera, face.landmarks, maps.depth),
+    }
+    return Sample(
+        id=name,
+        capture=face.capture.id,
+        subject=face.capture.subject,
+        split=origin.splits.of(origin.dataset, face.capture.subject),
+        image=image,
+        target=NormalMap(np.where(mask[..., None], maps.normals, np.float32(0)), mask),
+        region=region,
+        camera=camera,
+        landmarks=projected(camera, face.landmarks),
+        depth=maps.depth if plan.depth else None,
+        attributes=attributes,
+    )
+
+
+def _check_mask(face: _Face, name: str, camera: Camera, mask: NDArray[np.bool_], back: int) -> None:
+    visible = int(mask.sum()) + back
+    if back > _INVERTED * visible:
+        raise InvalidDataError(
+            f"{name}: {back} of {visible} visible pixels of the face show the back of their triangle; the winding of "
+            f"the mesh is inverted, or the camera is inside it. Reverse the faces.",
+            code="FM-28",
+        )
+    if not mask.any():
+        raise InvalidDataError(
+            f"{name}: nothing of the face is visible ({whereabouts(camera, face.scan.vertices)}); expected a face "
+            f"before the camera. Check the landmarks and the unit.",
+            code="FM-30",
+        )
+
+
+def _measured(capture: Capture, measured: NormalMap, plan: Plan, origin: Origin) -> Iterator[Sample]:
+    photographs = capture.photographs() if capture.photographs is not None else ()
+    if not photographs:
+        raise InvalidDataError(f"{capture.id}: measured normals without a photograph; expected at least one.")
+    for photograph in photographs:
+        yield _of_measured(capture, measured, photograph, plan, origin)
+
+
+def _of_measured(capture: Capture, measured: NormalMap, photograph: Photograph, plan: Plan, origin: Origin) -> Sample:
+    name = sample_id(capture, photograph.name)
+    if photograph.image.shape[:2] != measured.mask.shape:
+        raise InvalidDataError(
+            f"{name}: photograph {photograph.image.shape[:2]}, measured normals {measured.mask.shape}; expected the "
+            f"same pixels. Nothing is resized without being asked.",
+            code="FM-31",
+        )
+    points, rule = _crop_points(measured, photograph, name)
+    box, moved = photo_crop(photograph, points, plan.crop if rule == "landmarks" else 1.0)
+    target = resampled_normals(measured, box, plan.size)
+    if photograph.mask is not None:
+        inside = resampled_mask(photograph.mask, box, plan.size) & target.mask
+        target = NormalMap(np.where(inside[..., None], target.normals, np.float32(0)), inside)
+    if not target.mask.any():
+        raise InvalidDataError(f"{name}: no normal is known inside the crop; the mask would be empty.", code="FM-24")
+    height, width = measured.mask.shape
+    camera = photograph.camera or Camera(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), np.eye(4), width, height, True)
+    return Sample(
+        id=name,
+        capture=capture.id,
+        subject=capture.subject,
+        split=origin.splits.of(origin.dataset, capture.subject),
+        image=resampled_image(photograph.image, box, plan.size),
+        target=target,
+        region=np.zeros((plan.size, plan.size), np.uint8),
+        camera=camera.crop(box, plan.size),
+        landmarks=_cropped_points(photograph.landmarks, box, plan.size),
+        attributes={
+            **capture.attributes,
+            "source": "photograph",
+            "crop_rule": rule,
+            **_photo_about(photograph, box, moved),
+        },
+    )
+
+
+def _crop_points(measured: NormalMap, photograph: Photograph, name: str) -> tuple[NDArray[np.floating], str]:
+    if photograph.landmarks is not None and np.isfinite(photograph.landmarks).all(1).sum() >= 2:
+        return photograph.landmarks, "landmarks"
+    rows, columns = np.nonzero(measured.mask)
+    if not len(rows):
+        raise InvalidDataError(f"{name}: the mask of the measured normals is empty.", code="FM-24")
+    return np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]], np.float64), "box of the mask"
+
+
+def _cropped_points(points: NDArray[np.float32] | None, box: CropBox, size: int) -> NDArray[np.float32]:
+    if points is None:
+        return np.full((68, 2), np.nan, np.float32)
+    return ((points - [box.x, box.y]) * (size / box.side)).astype(np.float32)
+
+
+def _photo_about(photograph: Photograph, box: CropBox, moved: bool) -> dict[str, Any]:
+    crop = [round(value, 3) for value in (box.x, box.y, box.side)]
+    return {**photograph.attributes, "photograph": photograph.name, "crop": crop, "crop_moved": moved}
+
+
+def _generator(seed: int, name: str) -> np.random.Generator:
+    """Chance for a sample or a person: from the plan's seed and the id alone, whatever the order of work."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return np.random.default_rng([seed, *np.frombuffer(digest[:16], "<u4").tolist()])
+
+
+def _rays(camera: Camera) -> NDArray[np.float64]:
+    """fx, fy, cx, cy, skew, 1 when orthographic: what the rays of the pixels follow from."""
+    K = camera.K
+    return np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], float(camera.orthographic)])
+
+
+@compiled
+def _counted(
+    seen: NDArray[np.int32],
+    faces: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    normals: NDArray[np.float32],
+    facing: NDArray[np.bool_],
+    rays: NDArray[np.float64],
+    belongs: NDArray[np.bool_],
+    labels: NDArray[np.uint8],
+) -> tuple[NDArray[np.bool_], NDArray[np.uint8], int]:
+    """Mask, region per pixel, and how many pixels of the face show a back side."""
+    height, width = seen.shape
+    mask, region = np.zeros((height, width), np.bool_), np.zeros((height, width), np.uint8)
+    back = 0
+    for row in range(height):
+        for column in range(width):
+            face = seen[row, column]
+            if face < 0:
+                continue
+            corner = 0
+            if weights[row, column, 1] > weights[row, column, 0]:
+                corner = 1
+            if weights[row, column, 2] > weights[row, column, corner]:
+                corner = 2
+            vertex = faces[face, corner]
+            region[row, column] = labels[vertex]
+            if not belongs[vertex]:
+                continue
+            x, y = 0.0, 0.0
+            if rays[5] == 0.0:
+                v = (row + 0.5 - rays[3]) / rays[1]
+                x, y = -(column + 0.5 - rays[2] - rays[4] * v) / rays[0], v
+            nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
+            if facing[row, column] and nx * x + ny * y + nz > 0.0:
+                mask[row, column] = True
+            else:
+                back += 1
+    return mask, region, back
