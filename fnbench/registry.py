@@ -21,9 +21,6 @@ from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
-    "multiface": "fnbench.adapters.multiface:Multiface",
-    "nphm": "fnbench.adapters.nphm:Nphm",
-    "synthetic": "fnbench.adapters.synthetic:Synthetic",
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
