@@ -15,8 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.compiled import AVAILABLE as COMPILED
-from fnbench.compiled import compiled
+from fnbench.compiled import AVAILABLE, compiled
 
 STEPS = 65534
 """Quantisation steps; one less than the levels."""
@@ -24,19 +23,21 @@ EMPTY = 65535
 """Code of a pixel without a normal."""
 
 
-def encode(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
+def encode(normals: NDArray[np.floating], mask: NDArray[np.bool_] | None = None) -> NDArray[np.uint16]:
     """Octahedral codes of a normal map.
 
     normals: (H, W, 3) vectors of any positive length; zero where there is no normal. NaN counts as zero.
+    mask: (H, W), True where a normal shall be written; everywhere when not given.
     Returns (2, H, W) uint16 in [0, 65534], 65535 where there is no normal.
 
     >>> encode(np.array([[[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 0.0, 0.0]]])).tolist()
     [[[32767, 65534, 65535]], [[32767, 32767, 65535]]]
     """
-    if not COMPILED:
-        return encode_numpy(normals)
-    planes = np.empty((2, *normals.shape[:2]), np.uint16)
-    _encode(np.ascontiguousarray(normals), planes)
+    known = np.ones(normals.shape[:2], bool) if mask is None else np.ascontiguousarray(mask, bool)
+    if not AVAILABLE:
+        return encode_numpy(normals, known)
+    planes = np.empty((2, *known.shape), np.uint16)
+    _encode(np.ascontiguousarray(normals), known, planes)
     return planes
 
 
@@ -49,18 +50,18 @@ def decode(planes: NDArray[np.uint16]) -> NDArray[np.float32]:
     >>> decode(np.array([[[32767, 65535]], [[32767, 65535]]], np.uint16)).tolist()
     [[[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]]
     """
-    if not COMPILED:
+    if not AVAILABLE:
         return decode_numpy(planes)
     normals = np.empty((*planes.shape[1:], 3), np.float32)
     _decode(np.ascontiguousarray(planes), normals)
     return normals
 
 
-def encode_numpy(normals: NDArray[np.floating]) -> NDArray[np.uint16]:
+def encode_numpy(normals: NDArray[np.floating], mask: NDArray[np.bool_]) -> NDArray[np.uint16]:
     """``encode`` without numba; the same codes."""
     x, y, z = np.moveaxis(np.asarray(normals, np.float64), -1, 0)
     size = np.abs(x) + np.abs(y) + np.abs(z)
-    known = size > 0
+    known = mask & (size > 0)
     with np.errstate(divide="ignore", invalid="ignore"):
         u, v = x / size, y / size
         below = z < 0
@@ -82,40 +83,39 @@ def decode_numpy(planes: NDArray[np.uint16]) -> NDArray[np.float32]:
     return normals.astype(np.float32)
 
 
-if COMPILED:
+@compiled
+def _encode(normals: NDArray[np.floating], mask: NDArray[np.bool_], planes: NDArray[np.uint16]) -> None:
+    for row in range(normals.shape[0]):
+        for column in range(normals.shape[1]):
+            x = np.float64(normals[row, column, 0])
+            y = np.float64(normals[row, column, 1])
+            z = np.float64(normals[row, column, 2])
+            size = abs(x) + abs(y) + abs(z)
+            if not (mask[row, column] and size > 0):
+                planes[0, row, column] = EMPTY
+                planes[1, row, column] = EMPTY
+                continue
+            u, v = x / size, y / size
+            if z < 0:
+                u, v = (1 - abs(v)) * (1.0 if u >= 0 else -1.0), (1 - abs(u)) * (1.0 if v >= 0 else -1.0)
+            planes[0, row, column] = np.uint16(np.rint((u * 0.5 + 0.5) * STEPS))
+            planes[1, row, column] = np.uint16(np.rint((v * 0.5 + 0.5) * STEPS))
 
-    @compiled
-    def _encode(normals: NDArray[np.floating], planes: NDArray[np.uint16]) -> None:
-        for row in range(normals.shape[0]):
-            for column in range(normals.shape[1]):
-                x = np.float64(normals[row, column, 0])
-                y = np.float64(normals[row, column, 1])
-                z = np.float64(normals[row, column, 2])
-                size = abs(x) + abs(y) + abs(z)
-                if not size > 0:
-                    planes[0, row, column] = EMPTY
-                    planes[1, row, column] = EMPTY
-                    continue
-                u, v = x / size, y / size
-                if z < 0:
-                    u, v = (1 - abs(v)) * (1.0 if u >= 0 else -1.0), (1 - abs(u)) * (1.0 if v >= 0 else -1.0)
-                planes[0, row, column] = np.uint16(np.rint((u * 0.5 + 0.5) * STEPS))
-                planes[1, row, column] = np.uint16(np.rint((v * 0.5 + 0.5) * STEPS))
 
-    @compiled
-    def _decode(planes: NDArray[np.uint16], normals: NDArray[np.float32]) -> None:
-        for row in range(normals.shape[0]):
-            for column in range(normals.shape[1]):
-                a, b = planes[0, row, column], planes[1, row, column]
-                if a == EMPTY and b == EMPTY:
-                    normals[row, column] = 0
-                    continue
-                u, v = a / STEPS * 2 - 1, b / STEPS * 2 - 1
-                z = 1 - abs(u) - abs(v)
-                fold = max(-z, 0.0)
-                x = u - (fold if u >= 0 else -fold)
-                y = v - (fold if v >= 0 else -fold)
-                length = np.sqrt(x * x + y * y + z * z)
-                normals[row, column, 0] = x / length
-                normals[row, column, 1] = y / length
-                normals[row, column, 2] = z / length
+@compiled
+def _decode(planes: NDArray[np.uint16], normals: NDArray[np.float32]) -> None:
+    for row in range(normals.shape[0]):
+        for column in range(normals.shape[1]):
+            a, b = planes[0, row, column], planes[1, row, column]
+            if a == EMPTY and b == EMPTY:
+                normals[row, column] = 0
+                continue
+            u, v = a / STEPS * 2 - 1, b / STEPS * 2 - 1
+            z = 1 - abs(u) - abs(v)
+            fold = max(-z, 0.0)
+            x = u - (fold if u >= 0 else -fold)
+            y = v - (fold if v >= 0 else -fold)
+            length = np.sqrt(x * x + y * y + z * z)
+            normals[row, column, 0] = x / length
+            normals[row, column, 1] = y / length
+            normals[row, column, 2] = z / length

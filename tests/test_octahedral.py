@@ -33,15 +33,17 @@ def test_the_axes_and_zero_are_exact():
 def test_nan_is_no_normal():
     normals = np.full((1, 1, 3), np.nan)
     assert (octahedral.encode(normals) == octahedral.EMPTY).all()
-    assert (octahedral.encode_numpy(normals) == octahedral.EMPTY).all()
+    assert (octahedral.encode_numpy(normals, np.ones((1, 1), bool)) == octahedral.EMPTY).all()
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_compiled_and_the_numpy_code_agree_to_the_bit(dtype):
     normals = directions(200_000, seed=1).reshape(400, 500, 3).astype(dtype)
     normals[:3] = 0
-    planes = octahedral.encode(normals)
-    np.testing.assert_array_equal(planes, octahedral.encode_numpy(normals))
+    mask = np.random.default_rng(2).random((400, 500)) < 0.7
+    planes = octahedral.encode(normals, mask)
+    np.testing.assert_array_equal(planes, octahedral.encode_numpy(normals, mask))
+    assert ((planes[0] == octahedral.EMPTY) == ~(mask & normals.any(axis=-1))).all()
     np.testing.assert_allclose(octahedral.decode(planes), octahedral.decode_numpy(planes), atol=6e-8)
 
 

@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from fnbench.camera import Camera, CropBox
 from fnbench.cards import SplitRule
-from fnbench.compiled import compiled
 from fnbench.errors import InvalidDataError
 from fnbench.render.backends import Renderer
+from fnbench.render.counted import counted
 from fnbench.render.plan import Plan
 from fnbench.render.resample import resampled_image, resampled_mask, resampled_normals
 from fnbench.render.shade import SurfaceMaps, surface_maps
@@ -174,19 +174,13 @@ def _sample(
     plan: Plan,
     origin: Origin,
 ) -> Sample:
-    labels = face.scan.labels if face.scan.labels is not None else np.zeros(len(face.scan.vertices), np.uint8)
-    mask, region, back = _counted(
-        seen, face.scan.faces, maps.weights, maps.normals, maps.facing, _rays(camera), face.belongs, labels
-    )
-    if own is not None:
-        mask &= own
-    _check_mask(face, name, camera, mask, back)
-    visible = int(mask.sum()) + back
+    found = counted(face.scan, face.belongs, camera, seen, maps, own)
+    _check_mask(face, name, camera, found.target.mask, found.back)
     attributes = {
         **face.capture.attributes,
         **face.attributes,
         **about,
-        "back_facing": round(back / visible, 6),
+        "back_facing": round(found.share_of_backs, 6),
         "landmarks_visible": landmark_visibility(camera, face.landmarks, maps.depth),
     }
     return Sample(
@@ -195,8 +189,8 @@ def _sample(
         subject=face.capture.subject,
         split=origin.splits.of(origin.dataset, face.capture.subject),
         image=image,
-        target=NormalMap(np.where(mask[..., None], maps.normals, np.float32(0)), mask),
-        region=region,
+        target=found.target,
+        region=found.region,
         camera=camera,
         landmarks=projected(camera, face.landmarks),
         depth=maps.depth if plan.depth else None,
@@ -289,50 +283,3 @@ def _generator(seed: int, name: str) -> np.random.Generator:
     """Chance for a sample or a person: from the plan's seed and the id alone, whatever the order of work."""
     digest = hashlib.sha256(name.encode()).digest()
     return np.random.default_rng([seed, *np.frombuffer(digest[:16], "<u4").tolist()])
-
-
-def _rays(camera: Camera) -> NDArray[np.float64]:
-    """fx, fy, cx, cy, skew, 1 when orthographic: what the rays of the pixels follow from."""
-    K = camera.K
-    return np.array([K[0, 0], K[1, 1], K[0, 2], K[1, 2], K[0, 1], float(camera.orthographic)])
-
-
-@compiled
-def _counted(
-    seen: NDArray[np.int32],
-    faces: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    normals: NDArray[np.float32],
-    facing: NDArray[np.bool_],
-    rays: NDArray[np.float64],
-    belongs: NDArray[np.bool_],
-    labels: NDArray[np.uint8],
-) -> tuple[NDArray[np.bool_], NDArray[np.uint8], int]:
-    """Mask, region per pixel, and how many pixels of the face show a back side."""
-    height, width = seen.shape
-    mask, region = np.zeros((height, width), np.bool_), np.zeros((height, width), np.uint8)
-    back = 0
-    for row in range(height):
-        for column in range(width):
-            face = seen[row, column]
-            if face < 0:
-                continue
-            corner = 0
-            if weights[row, column, 1] > weights[row, column, 0]:
-                corner = 1
-            if weights[row, column, 2] > weights[row, column, corner]:
-                corner = 2
-            vertex = faces[face, corner]
-            region[row, column] = labels[vertex]
-            if not belongs[vertex]:
-                continue
-            x, y = 0.0, 0.0
-            if rays[5] == 0.0:
-                v = (row + 0.5 - rays[3]) / rays[1]
-                x, y = -(column + 0.5 - rays[2] - rays[4] * v) / rays[0], v
-            nx, ny, nz = normals[row, column, 0], normals[row, column, 1], normals[row, column, 2]
-            if facing[row, column] and nx * x + ny * y + nz > 0.0:
-                mask[row, column] = True
-            else:
-                back += 1
-    return mask, region, back

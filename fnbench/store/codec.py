@@ -44,8 +44,7 @@ class Encoded:
 def encode_sample(sample: Sample, planes: NDArray[np.uint16] | None = None) -> Encoded:
     """Compress a sample and hash it.
 
-    planes: (2, H, W) octahedral codes of ``sample.target`` when they are already known; the renderer's
-        fused step makes them on the way.
+    planes: (2, H, W) octahedral codes of ``sample.target`` when they are already known.
     """
     maps = sample_maps(sample, planes)
     fields = sample_fields(sample)
@@ -58,8 +57,7 @@ def sample_maps(sample: Sample, planes: NDArray[np.uint16] | None = None) -> dic
     """The maps of a sample as they are stored, by dataset name."""
     target = sample.target
     if planes is None:
-        planes = octahedral.encode(target.normals)
-    planes[:, ~target.mask] = octahedral.EMPTY
+        planes = octahedral.encode(target.normals, target.mask)
     maps: dict[str, NDArray[Any]] = {
         "image": np.ascontiguousarray(sample.image),
         "normals": planes,
