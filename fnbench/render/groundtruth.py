@@ -88,11 +88,11 @@ def render_dataset(
     attributes = run_attributes(adapter.name, plan, card)
     everything = adapter.capture_ids()
     run = _Run(out, selected(everything, limit, samples), len(everything), attributes, progress)
+    check_plan(plan)
     if dry_run:
         run.kept = kept_captures(out, attributes, run.chosen) if resume else {}
         return run.report(dry_run=True)
     check_writable(out)
-    renderer(plan.renderer)  # an unknown or uninstalled one is refused before any work
     with locked(out) as note:
         run.notes += [note] if note else []
         run.kept = kept_captures(out, attributes, run.chosen) if resume else {}
@@ -103,6 +103,14 @@ def render_dataset(
         ) as results:
             run.follow(results, folder, strict)
         return run.finish(folder)
+
+
+def check_plan(plan: Plan) -> None:
+    """Refuse a renderer that is unknown or not installed, and unknown appearance settings, before any work."""
+    from fnbench.render.appearance import settings_from
+
+    renderer(plan.renderer)
+    settings_from(plan.appearance)
 
 
 def card_of(dataset: str) -> DatasetCard:

@@ -126,7 +126,7 @@ def _rendered(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> It
             camera,
             _generator(plan.seed, name),
             visibility=visibility,
-            landmarks=face.landmarks,
+            landmarks=face.landmarks if np.isfinite(face.landmarks).all() else None,  # skin is painted around them
             person=_generator(plan.seed, face.capture.subject),
             settings=settings_from(plan.appearance),
             backend=renderer,
