@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ from fnbench.render.raster import Raster
 from fnbench.render.shade import surface_maps
 from fnbench.scans.head import EXPRESSIONS, Shape, landmarks, mesh, sample_identity
 from fnbench.scans.normals import vertex_normals
+from fnbench.scans.read import read_scan
 from fnbench.types import Scan
 
 SESSION = fake.CAPTURES[0]
@@ -169,26 +171,27 @@ def test_one_subject_is_in_one_split(tmp_path):
     assert card.splits.rule == "hash"
 
 
+@pytest.mark.slow
 def test_listing_a_hundred_thousand_sessions_takes_under_five_seconds(tmp_path):
+    """Slow because it first makes 100,000 folders."""
     fake.write_names(tmp_path, 100_000)
-    start = time.perf_counter()
+    start = time.process_time()  # the machine may be busy with other things
     ids = Photoface(tmp_path).capture_ids()
     assert len(ids) == len(set(ids)) == 100_000
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 2.5
 
 
 # -- known heads -------------------------------------------------------------------------------------------------------
 
 
-@cache
-def rendered(scan: Scan, camera: Camera, exact=None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def rendered(scan: Scan, camera: Camera) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Depth towards the viewer in pixels, normals and mask of a scan in an orthographic camera."""
     visibility = Raster().visibility(scan, camera)
     maps = surface_maps(scan, vertex_normals(scan.vertices, scan.faces), camera, visibility)
     return np.where(maps.mask, -maps.depth * camera.K[0, 0], 0.0), maps.normals.astype(float), maps.mask
 
 
-def orthographic(scan: Scan, centre, height_mm: float, rows: int = 320, columns: int = 260, yaw: float = 0.0) -> Camera:
+def orthographic(centre, height_mm: float, rows: int = 320, columns: int = 260, yaw: float = 0.0) -> Camera:
     scale = rows / height_mm
     K = np.array([[scale, 0, columns / 2], [0, scale, rows / 2], [0, 0, 1.0]])
     return Camera(K, look_at(np.asarray(centre, float), 1000.0, yaw=yaw), columns, rows, orthographic=True)
@@ -209,19 +212,67 @@ def place(root: Path, depth, normals, mask, points, albedo, **light) -> Photofac
 
 
 LIGHT = {
-    "cast shadows": ({"cast": True}, 1.0),
-    "cast shadows, highlights and noise": ({"cast": True, "specular": 0.15, "noise": 1.0}, 2.5),
+    "shadows": {"cast": True},
+    "noise": {"cast": True, "noise": 1.0},
+    "highlights": {"cast": True, "specular": 0.15, "noise": 1.0},
 }
 
 
-@pytest.mark.parametrize(("light", "bound"), LIGHT.values(), ids=LIGHT)
+def error_of(tmp_path, scan, camera, points, albedo, light) -> float:
+    depth, normals, mask = rendered(scan, camera)
+    measured = place(tmp_path, depth, normals, mask, points, albedo, **LIGHT[light]).load(SESSION).measured
+    assert not (measured.mask & ~mask).any()
+    assert measured.mask.sum() > 0.3 * mask.sum()
+    return mean_angle(measured.normals, normals, measured.mask)
+
+
+@pytest.mark.parametrize(("light", "bound"), [("shadows", 0.2), ("noise", 0.6), ("highlights", 2.0)])
 @pytest.mark.parametrize("yaw", [0.0, 25.0])
 def test_the_synthetic_head_under_four_lights(light, bound, yaw, tmp_path):
     shape = Shape(sample_identity(np.random.default_rng(3)), EXPRESSIONS["smile"])
-    scan = mesh(shape, 2.0)
-    camera = orthographic(scan, (0, -25, 0), 260.0, yaw=yaw)
-    depth, normals, mask = rendered(scan, camera)
+    scan = head(shape)
+    camera = orthographic((0, -25, 0), 260.0, yaw=yaw)
     points = camera.project(landmarks(shape))[0][POINTS]
-    adapter = place(tmp_path, depth, normals, mask, points, lit.skin(mask.shape), **light)
-    measured = adapter.load(SESSION).measured
-    assert mean_angle(measured.normals, normals, measured.mask) < bound
+    assert error_of(tmp_path, scan, camera, points, lit.skin((320, 260)), light) < bound
+
+
+head = cache(lambda shape: mesh(shape, 2.0))
+
+JAMES = [17, 20, 34, 23, 26, 38, 37, 42, 48, 54, 8]
+"""The 11 points among the scan's own 68, which come in another order than usual."""
+
+
+@pytest.mark.parametrize(("light", "bound"), [("shadows", 0.5), ("noise", 1.6), ("highlights", 4.5)])
+def test_the_james_scan_in_its_own_colours_under_four_lights(light, bound, shared_data, tmp_path):
+    folder = shared_data / "menpo3d_james"
+    scan = read(folder / "james.obj")
+    groups = json.loads((folder / "james.ljson").read_text())["groups"]
+    points = np.array(groups["LJSON"]["landmarks"]["points"])[JAMES]
+    camera = orthographic(points.mean(axis=0) + [0, 15, 0], 260.0)
+    assert error_of(tmp_path, scan, camera, camera.project(points)[0], texture(scan, camera), light) < bound
+
+
+@pytest.mark.parametrize(("light", "bound"), [("shadows", 0.2), ("noise", 0.6), ("highlights", 2.0)])
+def test_the_lee_perry_smith_scan_in_its_own_colours_under_four_lights(light, bound, shared_data, tmp_path):
+    scan = read(shared_data / "lee_perry_smith" / "LeePerrySmith_converted.obj", unit=33.0)
+    camera = orthographic((0, 20, 0), 190.0)
+    marked = [  # by eye on a frontal rendering, millimetres right and up
+        (-34, 54), (-14, 54), (-3, 63), (8, 54), (28, 54), (-14, 32), (-4, 39), (6, 32), (-18, 11), (11, 12), (-3, -18),
+    ]  # fmt: skip
+    points = camera.project(np.array([(x, y, 60.0) for x, y in marked]))[0]
+    assert error_of(tmp_path, scan, camera, points, texture(scan, camera), light) < bound
+
+
+@cache
+def read(path: Path, unit="mm") -> Scan:
+    return read_scan(path, unit=unit)
+
+
+def texture(scan: Scan, camera: Camera) -> np.ndarray:
+    """(H, W, 3) linear albedo: the scan's texture where the camera sees it."""
+    maps = surface_maps(scan, vertex_normals(scan.vertices, scan.faces), camera, Raster().visibility(scan, camera))
+    height, width = scan.texture.shape[:2]
+    u, v = np.nan_to_num(np.moveaxis(maps.uv, -1, 0))
+    rows = np.clip(((1 - v) * height).astype(int), 0, height - 1)
+    columns = np.clip((u * width).astype(int), 0, width - 1)
+    return np.clip(1.5 * (scan.texture[rows, columns] / 255) ** 2.2, 0.05, 1)

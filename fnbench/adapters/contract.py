@@ -81,6 +81,12 @@ def entries(folder: Path) -> dict[str, Path]:
         raise InvalidDataError(f"{folder}: the folder cannot be listed ({error.strerror}).") from error
 
 
+def subfolders(folder: Path | str) -> list[os.DirEntry[str]]:
+    """The folders directly in a folder, unsorted; entries are much cheaper than paths when there are many."""
+    with os.scandir(folder) as listing:
+        return [entry for entry in listing if entry.is_dir()]
+
+
 def required(folder: Path, files: Mapping[str, Path], name: str) -> Path:
     """The file of this name, in whatever case; DatasetNotFoundError when it is not among ``files``."""
     if name.lower() not in files:

@@ -12,7 +12,6 @@ shape of faces, and refused when unclear. Facts and their confidence: datasets/p
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from fnbench.adapters.contract import (
     read_bytes,
     read_text,
     required,
+    subfolders,
     unknown_capture,
 )
 from fnbench.camera import landmark_crop
@@ -51,6 +51,7 @@ _MIRRORED = np.array([4, 3, 2, 1, 0, 7, 6, 5, 9, 8, 10])
 _FIELDS = ("sex", "spectacles", "facial_hair", "pose", "quality", "occlusion", "emotion", "other")
 _SESSION = re.compile(r"\d{4}-\d{2}-\d{2}.")
 _STILL = 0.15  # pixels; a smaller shift is measurement noise, and resampling would only blur
+_GAIN = 0.9  # of the median residual; what a registration must reach to be believed
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
 
 
@@ -103,14 +104,14 @@ class Photoface:
         return list(self._sessions)
 
     @cached_property
-    def _sessions(self) -> dict[str, Path]:
+    def _sessions(self) -> dict[str, str]:
         root = given_root(self.name, self.root)
         database = entries(root).get("photofacedb", root)
         found = {
-            f"{subject.name}_{session.name}": Path(session.path)
-            for subject in _folders(database)
+            f"{subject.name}_{session.name}": session.path
+            for subject in subfolders(database)
             if subject.name.isdigit()
-            for session in _folders(Path(subject.path))
+            for session in subfolders(subject.path)
             if _SESSION.match(session.name)
         }
         if not found:
@@ -121,13 +122,13 @@ class Photoface:
         """One session: its four photographs and their common normals."""
         if capture_id not in self._sessions:
             raise unknown_capture(self.name, capture_id, self._sessions)
-        folder = self._sessions[capture_id]
+        folder = Path(self._sessions[capture_id])
         session = read_session(folder)
         decision = self.rig
         recovered, shifts, disagreement = self._recover(session, 1)
         own = turned(recovered, decision.matrix, self._face(session, recovered))
         target, compared = self._choose(session, own)
-        votes = rig.scores(rig.evidence(recovered.normals, recovered.mask & _oval(session, recovered.mask.shape)))
+        votes = rig.scores(_evidence(session, recovered, 1))
         attributes = {
             **session.details,
             "normals_source": "stereo" if target is own else "sn.mat",
@@ -154,7 +155,7 @@ class Photoface:
         """Normals (canonical), albedo, quality map and trusted observations of a session, by photometric stereo."""
         if capture_id not in self._sessions:
             raise unknown_capture(self.name, capture_id, self._sessions)
-        recovered, _, _ = self._recover(read_session(self._sessions[capture_id]), 1)
+        recovered, _, _ = self._recover(read_session(Path(self._sessions[capture_id])), 1)
         normals = (recovered.normals @ self.rig.matrix.T).astype(np.float32)
         return Recovered(normals, recovered.mask, recovered.albedo, recovered.residual, recovered.used)
 
@@ -163,7 +164,7 @@ class Photoface:
         """Which way the light azimuths turn: decided once per folder, pooled over sessions."""
         if self.azimuth != "auto":
             return rig.Decision(self.azimuth, "setting", 1.0, 1.0, 0, 1.0)
-        folders = list(self._sessions.values())
+        folders = [Path(path) for path in self._sessions.values()]
         stored = [folder for folder in folders if "sn.mat" in entries(folder)]
         where = f"{self.name}: {self.root}"
         spoken, problems = self._testimonies(stored)
@@ -190,9 +191,9 @@ class Photoface:
         height, width, _ = session.images[0].shape
         step = max(1, int(np.sqrt(height * width / 40_000)))
         recovered, _, _ = self._recover(session, step)
-        face: NDArray[np.bool_] = recovered.mask & _oval(session, (height, width))[::step, ::step]
         if session.stored is None:
-            return rig.evidence(recovered.normals, face)
+            return _evidence(session, recovered, step)
+        face: NDArray[np.bool_] = recovered.mask & _oval(session, (height, width))[::step, ::step]
         face &= session.stored.mask[::step, ::step]
         return rig.angles_to(session.stored.normals[::step, ::step], recovered.normals, face)
 
@@ -204,11 +205,17 @@ class Photoface:
         window = np.s_[top : int(around.y + around.side), left : int(around.x + around.side)]
         faces = [exposure[window] for exposure in exposures]
         shifts, disagreement = shifts_between(faces, int(self._max_shift * around.side))
-        if disagreement > 1.0:
-            shifts[:] = 0  # not registered rather than registered wrongly; the attribute tells
         shifts[np.abs(shifts).max(axis=1) < _STILL] = 0
-        aligned = np.stack([shifted(image, shift) for image, shift in zip(exposures, shifts, strict=True)])
-        return photometric_stereo(aligned[:, ::step, ::step], session.lights.directions), shifts, disagreement
+        still = photometric_stereo(np.stack(exposures)[:, ::step, ::step], session.lights.directions)
+        if disagreement > 1.0 or not shifts.any():
+            return still, np.zeros_like(shifts), disagreement
+        moved = np.stack([shifted(exposure, shift) for exposure, shift in zip(exposures, shifts, strict=True)])
+        aligned = photometric_stereo(moved[:, ::step, ::step], session.lights.directions)
+        # Shadows can fool the registration; the surface itself judges: motion undone brings it closer to Lambert.
+        face = _oval(session, exposures[0].shape)[::step, ::step] & still.mask & aligned.mask
+        if np.median(aligned.residual[face]) > _GAIN * np.median(still.residual[face]):
+            return still, np.zeros_like(shifts), disagreement
+        return aligned, shifts, disagreement
 
     def _face(self, session: Session, recovered: Recovered) -> NDArray[np.bool_]:
         """The connected surface that carries the marked points, without what is too far from Lambert."""
@@ -339,7 +346,7 @@ def _landmarks(points: NDArray[np.float64], shape: tuple[int, ...], name: str) -
             f"{name}: {int(inside.sum())} of 11 points lie in the {shape[1]}x{shape[0]} image, expected at least 6. "
             f"Check that the file belongs to this session."
         )
-    fitted = fit_landmarks(np.where(inside[:, None], points, np.nan), POINTS, _template())
+    fitted = fit_landmarks(np.where(inside[:, None], points, np.nan), POINTS, _template()[0])
     if fitted.residual > 0.15:
         raise InvalidDataError(
             f"{name}: the points miss a face by {100 * fitted.residual:.0f} % of their extent, expected below 15 %. "
@@ -349,11 +356,21 @@ def _landmarks(points: NDArray[np.float64], shape: tuple[int, ...], name: str) -
 
 
 @cache
-def _template() -> NDArray[np.float64]:
-    """(68, 3) landmarks of the mean synthetic head: right, up, out."""
-    from fnbench.scans.head import Shape, landmarks
+def _template() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Landmarks (68, 3), vertices and vertex normals (V, 3) of the mean synthetic head: right, up, out."""
+    from fnbench.scans.head import template
+    from fnbench.scans.normals import vertex_normals
 
-    return landmarks(Shape())
+    scan, landmarks = template()
+    return landmarks, scan.vertices, vertex_normals(scan.vertices, scan.faces)
+
+
+def _evidence(session: Session, recovered: Recovered, step: int) -> rig.Evidence:
+    """What the face of a session, recovered on every ``step``-th pixel, says about the rig."""
+    full = session.images[0].shape[0], session.images[0].shape[1]
+    _, vertices, normals = _template()
+    expected = session.landmarks.normals(vertices, normals, full)[::step, ::step]
+    return rig.evidence(recovered.normals, recovered.mask & _oval(session, full)[::step, ::step], expected)
 
 
 def _oval(session: Session, shape: tuple[int, int]) -> NDArray[np.bool_]:
@@ -402,11 +419,6 @@ def _image(folder: Path, files: Mapping[str, Path], k: int) -> Path:
         if f"im{k}.{suffix}" in files:
             return files[f"im{k}.{suffix}"]
     return required(folder, files, f"im{k}.bmp")
-
-
-def _folders(folder: Path) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as listing:
-        return sorted((entry for entry in listing if entry.is_dir()), key=lambda entry: entry.name)
 
 
 def _choice(what: str, value: str, allowed: tuple[str, ...]) -> str:

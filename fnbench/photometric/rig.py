@@ -2,9 +2,10 @@
 
 Photometric stereo with lights turned or mirrored in the image plane gives exactly the true normals turned or mirrored,
 with the same residual, so no image can tell the eight cases of ``lights.CASES`` apart. A face can: it is convex, so
-its normals lean to the right on its right and up on its top. ``Evidence`` measures that in the rig's own axes as a few
-sums, which add up over sessions; ``decide`` picks the case that makes both correlations positive, and refuses when a
-second case is nearly as good.
+its normals lean to the right on its right and up on its top, and its nose and chin stand where they stand. ``Evidence``
+correlates measured normals, in the rig's own axes, with those an average face would have there: a few sums that add up
+over sessions. ``decide`` picks the case that makes both correlations positive, and refuses when a second case is
+nearly as good.
 """
 
 from __future__ import annotations
@@ -19,9 +20,10 @@ from fnbench.errors import InvalidDataError
 from fnbench.photometric.lights import CASES, case_matrix
 
 MIN_SCORE = 0.25
-"""Smallest correlation of normal and position, on both axes, that counts as a face."""
+"""Smallest correlation of measured and expected normals, on both axes, that counts as a face."""
 MIN_MARGIN = 0.25
 """Smallest lead over the second best case."""
+_MIN_PIXELS = 100  # fewer are no face
 MIN_AGREEMENT = 0.75
 """Smallest share of sessions that vote for the pooled decision on their own."""
 MAX_ANGLE = 30.0
@@ -30,27 +32,24 @@ MAX_ANGLE = 30.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
-    """How normals in rig axes go with position on one face; adds up over sessions.
+    """How normals in rig axes go with those a face should have; adds up over sessions.
 
-    pixels: how many were counted.
-    position, normal: (2,) sums of squares of the centred in-plane position (right, up) and normal.
-    together: (2, 2) sums of products; rows are position right and up, columns are the normal's rig x and y.
-    facing: sum of z.
+    faces: how many were added.
+    expected, normal: (2,) variances of the expected in-plane normal (right, up) and of the measured one (rig x, y).
+    together: (2, 2) covariances; rows are expected right and up, columns are the measured rig x and y.
     """
 
-    pixels: int
-    position: NDArray[np.float64]
+    faces: int
+    expected: NDArray[np.float64]
     normal: NDArray[np.float64]
     together: NDArray[np.float64]
-    facing: float
 
     def __add__(self, other: Evidence) -> Evidence:
         return Evidence(
-            self.pixels + other.pixels,
-            self.position + other.position,
+            self.faces + other.faces,
+            self.expected + other.expected,
             self.normal + other.normal,
             self.together + other.together,
-            self.facing + other.facing,
         )
 
 
@@ -77,30 +76,32 @@ class Decision:
         return case_matrix(self.case)
 
 
-def evidence(normals: NDArray[np.floating], mask: NDArray[np.bool_]) -> Evidence:
-    """Evidence of one face.
+def evidence(
+    normals: NDArray[np.floating], mask: NDArray[np.bool_], expected: NDArray[np.floating] | None = None
+) -> Evidence:
+    """Evidence of one face; every face weighs the same, whatever its size in pixels.
 
     normals: (H, W, 3) in rig axes, z towards the viewer.
     mask: (H, W) bool, the pixels of the face: from forehead to chin, without hair and neck.
+    expected: (H, W, 3) canonical normals of an average face in this place and pose, NaN where unknown. Without it
+        the position in the mask stands in: a convex face leans to the right on its right and up on its top.
 
-    Position and normal are centred first, so a turned head or an off-centre face does not count.
+    Both are centred first, so that a turned head counts for nothing.
     """
-    rows, columns = np.nonzero(mask)
-    if not len(rows):
-        return Evidence(0, np.zeros(2), np.zeros(2), np.zeros((2, 2)), 0.0)
-    position = np.stack([columns, -rows], axis=1).astype(np.float64)
-    position -= position.mean(axis=0)
-    chosen = normals[rows, columns].astype(np.float64)
-    plane = chosen[:, :2] - chosen[:, :2].mean(axis=0)
-    # Each face weighs the same in a pool, whatever its size in pixels.
-    share = 1.0 / len(rows)
-    position /= np.sqrt((position**2).sum() * share)
+    height, width = mask.shape
+    if expected is None:
+        rows, columns = np.mgrid[:height, :width]
+        plane = np.stack([columns, -rows], axis=-1) / max(height, width)
+    else:
+        plane = expected[..., :2]
+    chosen = mask & np.isfinite(plane).all(axis=-1)
+    if np.count_nonzero(chosen) < _MIN_PIXELS:
+        return Evidence(0, np.zeros(2), np.zeros(2), np.zeros((2, 2)))
+    prior, measured = plane[chosen].astype(np.float64), normals[chosen][:, :2].astype(np.float64)
+    prior -= prior.mean(axis=0)
+    measured -= measured.mean(axis=0)
     return Evidence(
-        len(rows),
-        (position**2).sum(axis=0) * share,
-        (plane**2).sum(axis=0) * share,
-        position.T @ plane * share,
-        float(chosen[:, 2].sum()),
+        1, (prior**2).mean(axis=0), (measured**2).mean(axis=0), prior.T @ measured / np.count_nonzero(chosen)
     )
 
 
@@ -112,7 +113,7 @@ def scores(pooled: Evidence) -> dict[str, float]:
         covariance = pooled.together @ turn.T  # columns are now canonical x and y
         spread = np.abs(turn) @ pooled.normal
         with np.errstate(divide="ignore", invalid="ignore"):
-            correlation = np.diag(covariance) / np.sqrt(pooled.position * spread)
+            correlation = np.diag(covariance) / np.sqrt(pooled.expected * spread)
         found[case] = float(np.nan_to_num(correlation, nan=-1.0).min())
     return found
 
@@ -124,7 +125,7 @@ def decide(sessions: Iterable[Evidence], name: str) -> Decision:
     name: of the dataset or folder, for messages.
     Raises InvalidDataError when the best case is not clearly best or the sessions disagree.
     """
-    each = [session for session in sessions if session.pixels]
+    each = [session for session in sessions if session.faces]
     if not each:
         raise InvalidDataError(f"{name}: no face pixels to decide the light azimuth by. Check the photographs.")
     pooled = sum(each[1:], each[0])

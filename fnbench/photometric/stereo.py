@@ -30,7 +30,7 @@ OUTLIER = 0.03
 """Violation of Lambert, relative to the brightest observation, above which one observation is excluded."""
 SATURATED = 0.985
 """Linear intensity from which an observation counts as clipped."""
-MIN_SIGNAL = 0.02
+MIN_SIGNAL = 0.04
 """Smallest brightest intensity of a pixel that has a normal."""
 MIN_FACING = 0.05
 """Smallest z of a normal that is kept: below it the surface is seen edge on."""

@@ -23,13 +23,44 @@ class FittedLandmarks:
     marked: (68,) bool.
     residual: root mean square distance of the template to the marked points, relative to the larger side of
         their box.
-    rotation: (3, 3) from the template's frame (right, up, out) to the canonical camera frame.
+    linear: (3, 3) scale times rotation from the template's frame (right, up, out) to pixels (right, up, out).
+    shift: (2,) pixels (right, up) that is added then; the image's first row is at zero, up is negative below it.
     """
 
     points: NDArray[np.float32]
     marked: NDArray[np.bool_]
     residual: float
-    rotation: NDArray[np.float64]
+    linear: NDArray[np.float64]
+    shift: NDArray[np.float64]
+
+    @property
+    def rotation(self) -> NDArray[np.float64]:
+        """(3, 3) from the template's frame to the canonical camera frame."""
+        rotation: NDArray[np.float64] = self.linear / np.cbrt(np.linalg.det(self.linear))
+        return rotation
+
+    def normals(
+        self, vertices: NDArray[np.floating], normals: NDArray[np.floating], shape: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Roughly what normals the template has behind each pixel: its nearest vertex per cell of the picture.
+
+        vertices, normals: (V, 3) of the template.
+        Returns (H, W, 3) canonical unit normals, NaN where no vertex falls.
+        """
+        placed = np.asarray(vertices, np.float64) @ self.linear.T
+        turned = np.asarray(normals, np.float64) @ self.rotation.T
+        cell = max(1.0, float(np.ptp(self.points[:, 1])) / 24)
+        rows = (-(placed[:, 1] + self.shift[1]) / cell).astype(np.int64)
+        columns = ((placed[:, 0] + self.shift[0]) / cell).astype(np.int64)
+        grid = int(shape[0] / cell) + 1, int(shape[1] / cell) + 1
+        seen = (rows >= 0) & (rows < grid[0]) & (columns >= 0) & (columns < grid[1]) & (turned[:, 2] > 0)
+        order = np.flatnonzero(seen)[np.argsort(placed[seen, 2], kind="stable")]  # the foremost is written last
+        coarse = np.full((*grid, 3), np.nan)
+        coarse[rows[order], columns[order]] = turned[order]
+        at = [
+            np.minimum(((np.arange(n) + 0.5) / cell).astype(np.int64), m - 1) for n, m in zip(shape, grid, strict=True)
+        ]
+        return coarse[np.ix_(*at)]
 
 
 def fit_landmarks(
@@ -56,7 +87,8 @@ def fit_landmarks(
         fitted.astype(np.float32),
         flags,
         float(np.sqrt((off**2).sum(axis=1).mean()) / size),
-        linear / np.cbrt(np.linalg.det(linear)),
+        linear,
+        shift,
     )
 
 
