@@ -42,7 +42,6 @@ __all__ = [
 
 SPACING = 1.2
 """Grid step of a mesh in millimetres unless another is asked for."""
-_LOW, _HIGH = np.array([-108.0, -150.0, -190.0]), np.array([108.0, 126.0, 72.0])
 _FRONT = ((0.0, -30.0, 10.0), (85.0, 120.0, 60.0))
 
 
@@ -66,7 +65,7 @@ def mesh(shape: Shape, spacing: float = SPACING) -> Scan:
     """
     from fnbench.scans.polygonise import polygonise
 
-    vertices, faces = polygonise(surface(shape), _LOW, _HIGH, spacing)
+    vertices, faces = polygonise(surface(shape), _grid(spacing))
     return Scan(vertices, faces, labels=regions(_canonical(vertices, shape), shape), name="synthetic head")
 
 
@@ -85,6 +84,17 @@ def landmarks(shape: Shape) -> Array:
 def template() -> tuple[Scan, Array]:
     """The mean person with a neutral face, at 3 mm, and its landmarks (68, 3): the template for alignment."""
     return mesh(Shape(), 3.0), landmarks(Shape())
+
+
+def _grid(spacing: float) -> tuple[Array, Array, Array]:
+    """Grid lines: steps of ``spacing`` in the face, 2.5 times that at the back of the head."""
+    from fnbench.scans.polygonise import graded
+
+    fine, coarse = spacing, 2.5 * spacing
+    x = graded([(-112, coarse), (-72, coarse), (-56, fine), (56, fine), (72, coarse), (112, coarse)])
+    y = graded([(-155, coarse), (-128, coarse), (-108, fine), (32, fine), (52, coarse), (130, coarse)])
+    z = graded([(-195, coarse), (-30, coarse), (-8, fine), (75, fine)])
+    return x, y, z
 
 
 def _canonical(points: Array, shape: Shape) -> Array:

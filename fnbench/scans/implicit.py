@@ -276,7 +276,7 @@ Field = Callable[[Point], Jet]
 """A surface: coordinates in, signed field out."""
 
 
-def evaluate(surface: Field, points: Array, *, gradient: bool = False, chunk: int = 4096) -> tuple[Array, Array]:
+def evaluate(surface: Field, points: Array, *, gradient: bool = False, chunk: int = 8192) -> tuple[Array, Array]:
     """Values (N,) and gradients (N, 3) of a field; gradients are empty (0, 3) unless asked for.
 
     points: (N, 3). Worked through in chunks that stay in the processor's cache.

@@ -11,14 +11,17 @@ from fnbench.scans.implicit import (
     ellipsoid,
     falloff,
     intersection,
-    norm,
+    rotation,
     square,
     subtraction,
+    turned,
     union,
 )
 
 BALL = 12.4
 """Radius of the eyeball."""
+TURN = 10.0
+"""The opening faces this many degrees outwards, as the face curves back there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +63,9 @@ def eyes(f: Jet, q: Point, shape: Shape) -> Jet:
     e = eye_of(shape)
     m, y, z = q
     u = m - e.x
-    ball = norm(u, y, z) - BALL
-    lid = ellipsoid((u, y, z), (0, -0.4, -0.2), (15.6, BALL + 1.5, BALL + 1.5))
+    local = turned((u, y, z), rotation(y=TURN).T)
+    ball = ellipsoid(local, (0, 0, 0), (16.5, BALL, BALL))
+    lid = ellipsoid(local, (0, -0.4, 0), (18.0, BALL + 1.7, BALL + 1.9))
     f = union(f, lid, 5.0)
     t = u * (1.0 / e.half)
     t2 = square(t)
@@ -72,7 +76,5 @@ def eyes(f: Jet, q: Point, shape: Shape) -> Jet:
     fold = upper + 3.6 + 1.6 * square(1.0 - t2 * 0.5)
     f = f + e.crease * falloff(square((y - fold) * (1 / 2.6)) + square(u * (1 / 18.0)) + square((z - 9.0) * (1 / 12.0)))
     opening = intersection(y - upper, lower - y, 1.2)
-    floor = ellipsoid((u, y, z), (0, 0, 0), (16.0, BALL, BALL - 0.4))
-    opening = intersection(intersection(opening, -floor, 1.0), -z, 2.0)
-    f = subtraction(f, opening, 1.6)
-    return union(f, ball, 0.9)
+    f = subtraction(f, intersection(opening, -z, 2.0), 2.6)
+    return union(f, ball, 2.0)

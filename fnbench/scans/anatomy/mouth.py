@@ -57,11 +57,11 @@ def mouth_of(shape: Shape) -> Mouth:
     return Mouth(
         half=26.0 + float(shift[0]),
         corner=-1.5 + float(shift[1]),
-        back=12.5 - float(shift[2]) + out,
+        back=11.5 - float(shift[2]) + out,
         drop=-float(opened[1]),
         recede=-float(opened[2]),
-        upper=(4.4 + 0.55 * who.upper_lip) * thin + 0.6 * act.pucker,
-        lower=(4.9 + 0.55 * who.lower_lip) * thin + 0.6 * act.pucker,
+        upper=(4.8 + 0.55 * who.upper_lip) * thin + 0.6 * act.pucker,
+        lower=(5.2 + 0.55 * who.lower_lip) * thin + 0.6 * act.pucker,
         front=out,
     )
 
@@ -80,12 +80,13 @@ def mouth(f: Jet, p: Point, shape: Shape) -> Jet:
     arch = m.back * s2
     line = m.corner * s2 + LINE
     open_share = square(1.0 - s2)
-    taper = 1.0 - 0.68 * s2
+    above = 1.0 - 0.5 * s2 - 0.2 * square(s2)
+    below = 1.0 - 0.74 * s2
     bow = falloff(square(x * (1 / 8.0)))
-    upper = norm(y - (line + m.upper * taper - 0.8 * bow + 0.2), z - (27.9 + m.front - arch), beyond) - m.upper * taper
-    centre = line - m.lower * taper - m.drop * open_share
-    lower = norm(y - centre, z - (26.8 + m.front - arch - m.recede * open_share), beyond) - m.lower * taper
-    f = union(f, union(upper, lower, 1.2), 5.5)
+    upper = norm(y - (line + m.upper * above - 0.7 * bow + 0.2), z - (29.2 + m.front - arch), beyond) - m.upper * above
+    centre = line - m.lower * below - m.drop * open_share
+    lower = norm(y - centre, z - (27.2 + m.front - arch - m.recede * open_share), beyond) - m.lower * below
+    f = union(f, union(upper, lower, 2.4), 3.6)
     return _opening(f, p, m, (line, arch, open_share, beyond))
 
 
@@ -94,10 +95,10 @@ def _opening(f: Jet, p: Point, m: Mouth, curves: tuple[Jet, Jet, Jet, Jet]) -> J
     line, arch, open_share, beyond = curves
     # closed: a line 3 mm deep; open: a cavity
     gap = falloff(
-        square(beyond * (1 / 4.0)) + square((y - line) * (1 / 2.0)) + square((z - 25.5 - m.front + arch) * (1 / 9.0))
+        square(beyond * (1 / 4.0)) + square((y - line) * (1 / 2.6)) + square((z - 25.5 - m.front + arch) * (1 / 9.0))
     )
-    f = f + 2.2 * gap
-    f = f + 1.3 * bump((x * x_sign(x), y, z), (m.half + 3.0, LINE + m.corner - 0.5, 28.0 - m.back), (6, 6, 9))
+    f = f + 1.6 * gap
+    f = f + 0.8 * bump((x * x_sign(x), y, z), (m.half + 3.0, LINE + m.corner - 0.5, 28.0 - m.back), (8, 8, 12))
     if m.drop < 0.5:
         return f
     slit = intersection(y - line + 0.4, line - m.drop * open_share - y + 0.4, 1.5)

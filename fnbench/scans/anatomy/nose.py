@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fnbench.scans.identity import Shape
-from fnbench.scans.implicit import Jet, Point, bump, ellipsoid, rotation, round_cone, subtraction, union
+from fnbench.scans.implicit import Jet, Point, bump, ellipsoid, ridge, rotation, round_cone, subtraction, union
 
 
 def nose(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
@@ -11,18 +11,19 @@ def nose(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
     who, act = shape.identity, shape.expression
     out = 1.8 * who.nose_projection
     up = 1.3 * who.nose_turn + 1.2 * act.wrinkle
-    top = 14.0 + 1.3 * who.nose_bridge
-    size = 10.0 + 0.6 * who.nose_tip
-    bridge = round_cone(p, (0, 8, top), (0, -32 + up, 35.0 + out), (8.0, 9.2))
-    f = union(f, bridge, 12)
-    f = f - (0.9 + 0.9 * who.nose_hump) * bump(p, (0, -10, 28 + 0.3 * out), (10, 14, 14))
-    tip = ellipsoid(p, (0, -35.5 + up, 36.0 + out), (size, 0.95 * size, size))
-    f = union(f, tip, 7)
-    wide = 1.0 * who.nose_width + 0.8 * max(act.smile, 0.0) + 1.0 * act.wrinkle
-    wing = ellipsoid(q, (11.0 + wide, -40.5 + 0.8 * up, 27.5 + 0.4 * out), (6.4, 7.0, 9.2), rotation(y=-20))
-    f = union(f, wing, 5.5)
-    columella = round_cone(p, (0, -42 + up, 37 + out), (0, -49, 27), (4.6, 5.0))
+    top = 13.5 + 1.3 * who.nose_bridge
+    size = 9.0 + 0.6 * who.nose_tip
+    bridge = round_cone(p, (0, 7, top), (0, -31 + up, 34.5 + out), (6.6, 9.5))
+    f = union(f, bridge, 15)
+    f = f - (0.4 + 0.8 * who.nose_hump) * bump(p, (0, -11, 28 + 0.3 * out), (10, 14, 14))
+    tip = ellipsoid(p, (0, -35.0 + up, 37.0 + out), (size, 0.95 * size, size))
+    f = union(f, tip, 9)
+    wide = 0.9 * who.nose_width + 0.8 * max(act.smile, 0.0) + 1.0 * act.wrinkle
+    wing = ellipsoid(q, (9.6 + wide, -38.6 + 0.8 * up, 28.0 + 0.4 * out), (6.6, 7.8, 10.0), rotation(y=-24))
+    f = union(f, wing, 12)
+    columella = round_cone(p, (0, -42 + up, 38 + out), (0, -49, 28), (4.0, 4.4))
     f = union(f, columella, 5)
-    nostril = ellipsoid(q, (6.6 + 0.5 * wide, -48.2 + 0.8 * up, 30.5 + 0.6 * out), (3.0, 4.2, 6.2), rotation(y=14))
+    nostril = ellipsoid(q, (6.4 + 0.5 * wide, -47.4 + 0.8 * up, 31.0 + 0.6 * out), (2.9, 4.0, 6.0), rotation(y=16))
     f = subtraction(f, nostril, 2.6)
-    return f + 1.3 * bump(q, (19.5 + wide, -40 + up, 21), (5.0, 10, 14))
+    start, end = (13.5 + wide, -31 + up, 27), (18.6 + wide, -46 + 0.8 * up, 21)
+    return f + 0.7 * ridge(q, start, end, 5.0)

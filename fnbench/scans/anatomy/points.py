@@ -66,15 +66,16 @@ def _mouth(m: Mouth) -> Array:
 
 
 def _lip_point(m: Mouth, s: float, border: int) -> list[float]:
-    line, arch, taper = LINE + m.corner * s**2, m.back * s**2, 1.0 - 0.68 * s**2
+    line, arch = LINE + m.corner * s**2, m.back * s**2
+    above, below = 1.0 - 0.5 * s**2 - 0.2 * s**4, 1.0 - 0.74 * s**2
     share = (1.0 - s**2) ** 2
     bow = max(1.0 - (s * m.half / 8.0) ** 2, 0.0) ** 3
     front = 28.0 + m.front - arch
     if border == 1:
-        return [s * m.half, line + 1.95 * m.upper * taper - 0.8 * bow, front + 0.9 * m.upper * taper]
+        return [s * m.half, line + 1.9 * m.upper * above - 0.7 * bow, front + 0.9 * m.upper * above]
     if border == 2:
-        y = line - 1.95 * m.lower * taper - m.drop * share
-        return [s * m.half, y, front - m.recede * share + 0.7 * m.lower * taper]
+        y = line - 1.9 * m.lower * below - m.drop * share
+        return [s * m.half, y, front - m.recede * share + 0.7 * m.lower * below]
     if border == 3:
         return [s * m.half, line + 0.3, front + 1.0]
     if border == 4:

@@ -35,6 +35,8 @@ def jaw_motion(shape: Shape) -> tuple[Array, Array]:
 
 def on_jaw(p: Point, shape: Shape) -> Point:
     """Points in the coordinates of the closed jaw."""
+    if shape.expression.jaw <= 0:
+        return p
     turn, shift = jaw_motion(shape)
     x, y, z = turned(shifted(p, np.asarray(HINGE) + shift), turn.T)
     return x, y + HINGE[1], z + HINGE[2]
@@ -49,42 +51,63 @@ def with_jaw(points: Array, shape: Shape) -> Array:
 def skull(p: Point, q: Point, shape: Shape) -> Jet:
     """Cranium, midface, jaw, chin and neck. p: canonical, q: mirrored."""
     who = shape.identity
-    f = ellipsoid(p, (0, 20, -74), (78, 89, 96 + 0.4 * who.forehead_slope))
-    midface = ellipsoid(p, (0, -40, -48), (73 + 1.2 * who.cheekbones, 74, 65))
-    f = union(f, midface, 20)
+    f = ellipsoid(p, (0, 20, -74), (77.5, 89, 96 + 0.4 * who.forehead_slope))
+    midface = ellipsoid(p, (0, -36, -50), (71 + 1.2 * who.cheekbones, 72, 68))
+    f = union(f, midface, 22)
     pj, qj = on_jaw(p, shape), on_jaw(q, shape)
-    wide = 2.4 * who.jaw_width
-    gonion = (47 + wide, -70, -34)
-    jaw = round_cone(qj, gonion, (14 + 0.3 * wide, -93, 2), (17, 16))
-    f = union(f, jaw, 24)
-    chin = ellipsoid(pj, (0, -97, 8.5 + 1.5 * who.chin_projection), (20 + 1.6 * who.chin_width, 16.5, 17))
-    f = union(f, chin, 16)
-    neck = round_cone(p, (0, -90, -82), (0, -220, -98), (50 + 2 * who.neck_width, 57 + 2.5 * who.neck_width))
-    return union(f, neck, 24)
+    wide = 2.2 * who.jaw_width
+    gonion = (45 + wide, -66, -37)
+    jaw = round_cone(qj, gonion, (17 + 0.3 * wide, -94, 2), (16, 16.5))
+    f = union(f, jaw, 26)
+    chin = ellipsoid(pj, (0, -97, 8.5 + 1.5 * who.chin_projection), (19 + 1.6 * who.chin_width, 17, 17.5))
+    f = union(f, chin, 18)
+    thick = 2.0 * who.neck_width
+    neck = round_cone(p, (0, -80, -84), (0, -220, -100), (46 + thick, 56 + thick))
+    return union(f, neck, 26)
 
 
 def face(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
-    """Soft forms of the front: brow ridge, sockets, cheeks, muzzle, chin."""
-    who, act = shape.identity, shape.expression
-    pj, qj = on_jaw(p, shape), on_jaw(q, shape)
-    muzzle = ellipsoid(p, (0, -62, 4 + 0.8 * who.lip_projection), (30, 24, 27))
+    """Soft forms of the front: muzzle, cheeks, brow ridge, sockets, folds."""
+    who = shape.identity
+    pj = on_jaw(p, shape)
+    muzzle = ellipsoid(p, (0, -62, 3 + 0.8 * who.lip_projection), (30, 24, 27))
     f = union(f, muzzle, 22)
-    lower = ellipsoid(pj, (0, -76, 4 + 0.6 * who.lip_projection), (28, 18, 23))
+    lower = ellipsoid(pj, (0, -76, 3.5 + 0.6 * who.lip_projection), (28, 18, 23))
     f = union(f, lower, 20)
-    # cheekbone, then the soft cheek below it
-    f = f - (4.0 + 1.2 * who.cheekbones) * bump(q, (52, -20, -4), (32, 24, 36))
-    full = 4.5 + 1.8 * who.cheek_fullness - 0.8 * who.age
-    f = f - full * bump(q, (42, -58, -2), (34, 40, 40))
-    f = f - 7.0 * act.puff * bump(q, (44, -64, 0), (34, 36, 40)) - 3.0 * act.puff * bump(p, (0, -58, 30), (26, 12, 24))
-    # temples
-    f = f + 2.5 * bump(q, (80, 22, -14), (26, 40, 40))
-    # forehead and brow ridge
+    f = _cheeks(f, q, shape)
+    f = _brow(f, p, q, shape)
+    deep = 5.0 + 1.1 * who.eye_depth
+    f = f + deep * bump(q, (31, 0, 16), (24, 18, 30))
+    f = f + (3.6 + 0.5 * who.eye_depth) * bump(q, (17, 1, 15), (12, 14, 22))
+    f = f + 1.2 * bump(q, (33, -13, 12), (20, 8, 18))
+    # furrow between lip and chin
+    return f + (4.0 + 0.5 * who.age) * bump(pj, (0, -88.5, 26), (32, 10.0, 20))
+
+
+def _cheeks(f: Jet, q: Point, shape: Shape) -> Jet:
+    who, act = shape.identity, shape.expression
+    f = f - (4.0 + 1.1 * who.cheekbones) * bump(q, (52, -18, -4), (32, 24, 36))
+    f = f - 2.6 * bump(q, (38, -32, 10), (26, 24, 28))
+    full = 4.0 + 1.8 * who.cheek_fullness - 0.7 * who.age
+    f = f - full * bump(q, (40, -60, -2), (34, 38, 40))
+    f = f - 7.0 * act.puff * bump(q, (42, -64, 0), (34, 36, 40))
+    f = f - 2.5 * act.puff * bump(q, (10, -56, 30), (26, 13, 24))
+    fold = 0.25 + 0.3 * max(who.age, -0.8) + 2.0 * max(act.smile, 0.0) + 0.8 * act.wrinkle
+    corner = corner_shift(shape)
+    end = (34.0 + corner[0], -70 + corner[1], 12 + corner[2])
+    f = f + fold * ridge(q, (20.5, -37, 20), end, 7.0)
+    raised = 3.2 * max(act.smile, 0.0) + 1.0 * act.squint + 1.5 * act.wrinkle + 0.5 * fold
+    return f - raised * bump(q, (39, -36, 12), (21, 20, 26))
+
+
+def _brow(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
+    who, act = shape.identity, shape.expression
+    f = f + (3.5 + 0.4 * who.age) * bump(q, (80, 24, -14), (26, 38, 40))  # temples
+    f = f - 1.5 * bump(q, (38, 48, 0), (30, 30, 40))
     f = f + 1.5 * who.forehead_slope * bump(p, (0, 70, 2), (70, 50, 50))
-    lift = 5.5 * max(act.brows, 0.0) + 4.0 * min(act.brows, 0.0)
-    inward = 3.0 * max(-act.brows, 0.0)
-    ridge_height = 2.6 + 0.9 * who.brow_ridge
-    f = f - ridge_height * bump(q, (30 - inward, 19 + lift, 16), (32, 13, 30))
-    f = f - (1.2 + 0.6 * who.brow_ridge) * bump(q, (50, 15 + 0.6 * lift, 2), (18, 15, 24))
+    lift, inward = brow_lift(shape), 3.0 * max(-act.brows, 0.0)
+    f = f - (2.8 + 0.9 * who.brow_ridge) * bump(q, (29 - inward, 19 + lift, 16), (32, 14, 30))
+    f = f - (4.0 + 0.6 * who.brow_ridge) * bump(q, (50, 12 + 0.6 * lift, 2), (19, 19, 26))
     f = f - 1.0 * bump(p, (0, 20 + 0.5 * lift, 22), (16, 13, 20))
     if act.brows < 0:  # the two folds between drawn-down brows
         f = f - 1.6 * act.brows * ridge(q, (5.5, 14, 23), (7.5, 27, 22), 4.0)
@@ -92,21 +115,13 @@ def face(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
         for height in (36.0, 46.0, 56.0):
             f = f + 0.55 * act.brows * bump(p, (0, height, 18), (42, 3.6, 30))
             f = f - 0.45 * act.brows * bump(p, (0, height - 5, 18), (42, 4.6, 30))
-    # eye sockets
-    deep = 5.0 + 1.1 * who.eye_depth
-    f = f + deep * bump(q, (31, 0, 16), (26, 19, 30))
-    f = f + (4.0 + 0.5 * who.eye_depth) * bump(q, (16.5, 1, 15), (13, 14, 22))
-    f = f + 1.5 * bump(q, (33, -12, 12), (20, 8, 18))
-    # furrow under the lip, cheek folds
-    f = f + (4.0 + 0.6 * who.age) * bump(pj, (0, -88.5, 26), (30, 8.5, 20))
-    fold = 0.6 + 0.5 * max(who.age, -1.0) + 2.0 * max(act.smile, 0.0) + 0.8 * act.wrinkle
-    corner = corner_shift(shape)
-    start, end = (20.0, -38, 19), (33.0 + corner[0], -68 + corner[1], 13 + corner[2])
-    f = f + fold * ridge(q, start, end, 6.5)
-    raised = 3.2 * max(act.smile, 0.0) + 1.0 * act.squint + 1.5 * act.wrinkle
-    f = f - (raised + 0.4 * fold) * bump(q, (40, -36, 12), (22, 19, 26))
-    del qj
     return f
+
+
+def brow_lift(shape: Shape) -> float:
+    """How far the brows move up, in millimetres."""
+    brows = shape.expression.brows
+    return 5.5 * max(brows, 0.0) + 4.0 * min(brows, 0.0)
 
 
 def corner_shift(shape: Shape) -> Array:
