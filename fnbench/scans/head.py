@@ -40,9 +40,9 @@ __all__ = [
     "template",
 ]
 
-SPACING = 1.2
+SPACING = 1.0
 """Grid step of a mesh in millimetres unless another is asked for."""
-_FRONT = ((0.0, -30.0, 10.0), (85.0, 120.0, 60.0))
+_FRONT = ((0.0, -30.0, 0.0), (115.0, 130.0, 85.0))
 
 
 def surface(shape: Shape) -> Field:

@@ -7,7 +7,7 @@ import numpy as np
 from fnbench.scans.identity import Shape
 from fnbench.scans.implicit import Jet, Point, ellipsoid, norm, rotation, shifted, subtraction, turned, union
 
-CENTRE = (78.0, -18.0, -70.0)
+CENTRE = (79.5, -18.0, -68.0)
 
 
 def ears(f: Jet, q: Point, shape: Shape) -> Jet:
@@ -16,7 +16,7 @@ def ears(f: Jet, q: Point, shape: Shape) -> Jet:
     size = 1.0 + 0.05 * who.ear_size
     # local axes: u backwards along the ear, v up, w away from the head
     out = 26.0 + 5.0 * who.ear_angle
-    rows = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ rotation(y=-out) @ rotation(x=9.0)
+    rows = np.array([[0.0, 0.0, -1.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]) @ rotation(y=out) @ rotation(x=9.0)
     e = tuple(part / size for part in turned(shifted(q, CENTRE), rows))
     u, v, w = e
     around = norm(u * (1 / 15.5), (v - 2.0) * (1 / 26.0))

@@ -54,7 +54,7 @@ def eye_of(shape: Shape) -> Eye:
         tilt=0.9 + 0.7 * who.eye_tilt,
         upper=upper - 0.92 * closing,
         lower=lower - 0.08 * closing,
-        crease=max(1.3 + 0.5 * who.lid_fold, 0.0),
+        crease=max(1.0 + 0.5 * who.lid_fold, 0.0),
     )
 
 
@@ -74,7 +74,9 @@ def eyes(f: Jet, q: Point, shape: Shape) -> Jet:
     upper = line + (e.upper - 0.9 * t) * arch
     lower = line - (e.lower + 0.8 * t) * arch
     fold = upper + 3.6 + 1.6 * square(1.0 - t2 * 0.5)
-    f = f + e.crease * falloff(square((y - fold) * (1 / 2.6)) + square(u * (1 / 18.0)) + square((z - 9.0) * (1 / 12.0)))
+    f = f + e.crease * falloff(square((y - fold) * (1 / 3.2)) + square(u * (1 / 18.0)) + square((z - 9.0) * (1 / 12.0)))
     opening = intersection(y - upper, lower - y, 1.2)
     f = subtraction(f, intersection(opening, -z, 2.0), 2.6)
-    return union(f, ball, 2.0)
+    f = union(f, ball, 2.0)
+    corner = ellipsoid((u, y, z), (-0.9 * e.half, -1.9 - 0.9 * e.tilt, 7.2), (3.6, 2.0, 3.6))
+    return union(f, corner, 2.4)

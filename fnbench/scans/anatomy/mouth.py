@@ -17,6 +17,7 @@ from fnbench.scans.implicit import (
     falloff,
     intersection,
     norm,
+    root,
     square,
     subtraction,
     union,
@@ -60,8 +61,8 @@ def mouth_of(shape: Shape) -> Mouth:
         back=11.5 - float(shift[2]) + out,
         drop=-float(opened[1]),
         recede=-float(opened[2]),
-        upper=(4.8 + 0.55 * who.upper_lip) * thin + 0.6 * act.pucker,
-        lower=(5.2 + 0.55 * who.lower_lip) * thin + 0.6 * act.pucker,
+        upper=(4.8 + 0.75 * who.upper_lip) * thin + 0.6 * act.pucker,
+        lower=(5.2 + 0.75 * who.lower_lip) * thin + 0.6 * act.pucker,
         front=out,
     )
 
@@ -79,13 +80,16 @@ def mouth(f: Jet, p: Point, shape: Shape) -> Jet:
     s2 = square(inner * (1.0 / m.half))
     arch = m.back * s2
     line = m.corner * s2 + LINE
-    open_share = square(1.0 - s2)
+    open_share = 1.0 - 0.5 * (s2 + square(s2))
     above = 1.0 - 0.5 * s2 - 0.2 * square(s2)
     below = 1.0 - 0.74 * s2
     bow = falloff(square(x * (1 / 8.0)))
     upper = norm(y - (line + m.upper * above - 0.7 * bow + 0.2), z - (29.2 + m.front - arch), beyond) - m.upper * above
     centre = line - m.lower * below - m.drop * open_share
-    lower = norm(y - centre, z - (27.2 + m.front - arch - m.recede * open_share), beyond) - m.lower * below
+    # An open lip hangs steeply at its ends: dividing by the slope turns the vertical offset into a distance.
+    slope = (inner / m.half) * (1.0 + 2.0 * s2) * (m.drop / m.half)
+    across = (y - centre) / root(square(slope) + 1.0)
+    lower = norm(across, z - (27.2 + m.front - arch - m.recede * open_share), beyond) - m.lower * below
     f = union(f, union(upper, lower, 2.4), 3.6)
     return _opening(f, p, m, (line, arch, open_share, beyond))
 

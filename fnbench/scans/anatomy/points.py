@@ -68,7 +68,7 @@ def _mouth(m: Mouth) -> Array:
 def _lip_point(m: Mouth, s: float, border: int) -> list[float]:
     line, arch = LINE + m.corner * s**2, m.back * s**2
     above, below = 1.0 - 0.5 * s**2 - 0.2 * s**4, 1.0 - 0.74 * s**2
-    share = (1.0 - s**2) ** 2
+    share = 1.0 - 0.5 * (s**2 + s**4)
     bow = max(1.0 - (s * m.half / 8.0) ** 2, 0.0) ** 3
     front = 28.0 + m.front - arch
     if border == 1:

@@ -55,15 +55,15 @@ def skull(p: Point, q: Point, shape: Shape) -> Jet:
     midface = ellipsoid(p, (0, -36, -50), (71 + 1.2 * who.cheekbones, 72, 68))
     f = union(f, midface, 22)
     pj, qj = on_jaw(p, shape), on_jaw(q, shape)
-    wide = 2.2 * who.jaw_width
+    wide = 3.0 * who.jaw_width
     gonion = (45 + wide, -66, -37)
-    jaw = round_cone(qj, gonion, (17 + 0.3 * wide, -94, 2), (16, 16.5))
+    jaw = round_cone(qj, gonion, (19 + 0.3 * wide, -94, 0.5), (16, 17))
     f = union(f, jaw, 26)
-    chin = ellipsoid(pj, (0, -97, 8.5 + 1.5 * who.chin_projection), (19 + 1.6 * who.chin_width, 17, 17.5))
+    chin = ellipsoid(pj, (0, -97, 8.5 + 1.9 * who.chin_projection), (18 + 2.0 * who.chin_width, 17, 17.5))
     f = union(f, chin, 18)
     thick = 2.0 * who.neck_width
-    neck = round_cone(p, (0, -80, -84), (0, -220, -100), (46 + thick, 56 + thick))
-    return union(f, neck, 26)
+    neck = round_cone(p, (0, -80, -77), (0, -220, -96), (47 + thick, 57 + thick))
+    return union(f, neck, 30)
 
 
 def face(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
@@ -76,26 +76,27 @@ def face(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
     f = union(f, lower, 20)
     f = _cheeks(f, q, shape)
     f = _brow(f, p, q, shape)
-    deep = 5.0 + 1.1 * who.eye_depth
+    deep = 5.0 + 1.3 * who.eye_depth
     f = f + deep * bump(q, (31, 0, 16), (24, 18, 30))
     f = f + (3.6 + 0.5 * who.eye_depth) * bump(q, (17, 1, 15), (12, 14, 22))
     f = f + 1.2 * bump(q, (33, -13, 12), (20, 8, 18))
     # furrow between lip and chin
-    return f + (4.0 + 0.5 * who.age) * bump(pj, (0, -88.5, 26), (32, 10.0, 20))
+    return f + (3.4 + 0.5 * who.age) * bump(pj, (0, -88.0, 26), (34, 10.5, 22))
 
 
 def _cheeks(f: Jet, q: Point, shape: Shape) -> Jet:
     who, act = shape.identity, shape.expression
-    f = f - (4.0 + 1.1 * who.cheekbones) * bump(q, (52, -18, -4), (32, 24, 36))
+    f = f - (5.0 + 1.4 * who.cheekbones) * bump(q, (52, -21, -6), (32, 27, 38))
+    f = f - 3.0 * bump(q, (64, -24, -28), (26, 32, 32))
     f = f - 2.6 * bump(q, (38, -32, 10), (26, 24, 28))
-    full = 4.0 + 1.8 * who.cheek_fullness - 0.7 * who.age
+    full = 4.0 + 2.4 * who.cheek_fullness - 0.7 * who.age
     f = f - full * bump(q, (40, -60, -2), (34, 38, 40))
     f = f - 7.0 * act.puff * bump(q, (42, -64, 0), (34, 36, 40))
     f = f - 2.5 * act.puff * bump(q, (10, -56, 30), (26, 13, 24))
-    fold = 0.25 + 0.3 * max(who.age, -0.8) + 2.0 * max(act.smile, 0.0) + 0.8 * act.wrinkle
+    fold = 0.25 + 0.3 * max(who.age, -0.8) + 1.5 * max(act.smile, 0.0) + 0.7 * act.wrinkle
     corner = corner_shift(shape)
     end = (34.0 + corner[0], -70 + corner[1], 12 + corner[2])
-    f = f + fold * ridge(q, (20.5, -37, 20), end, 7.0)
+    f = f + fold * ridge(q, (21.0, -37, 20), end, 9.0)
     raised = 3.2 * max(act.smile, 0.0) + 1.0 * act.squint + 1.5 * act.wrinkle + 0.5 * fold
     return f - raised * bump(q, (39, -36, 12), (21, 20, 26))
 
@@ -104,13 +105,14 @@ def _brow(f: Jet, p: Point, q: Point, shape: Shape) -> Jet:
     who, act = shape.identity, shape.expression
     f = f + (3.5 + 0.4 * who.age) * bump(q, (80, 24, -14), (26, 38, 40))  # temples
     f = f - 1.5 * bump(q, (38, 48, 0), (30, 30, 40))
+    f = f - 2.2 * bump(q, (42, 24, 8), (26, 18, 30))
     f = f + 1.5 * who.forehead_slope * bump(p, (0, 70, 2), (70, 50, 50))
     lift, inward = brow_lift(shape), 3.0 * max(-act.brows, 0.0)
-    f = f - (2.8 + 0.9 * who.brow_ridge) * bump(q, (29 - inward, 19 + lift, 16), (32, 14, 30))
+    f = f - (2.8 + 1.2 * who.brow_ridge) * bump(q, (29 - inward, 19 + lift, 16), (32, 14, 30))
     f = f - (4.0 + 0.6 * who.brow_ridge) * bump(q, (50, 12 + 0.6 * lift, 2), (19, 19, 26))
     f = f - 1.0 * bump(p, (0, 20 + 0.5 * lift, 22), (16, 13, 20))
     if act.brows < 0:  # the two folds between drawn-down brows
-        f = f - 1.6 * act.brows * ridge(q, (5.5, 14, 23), (7.5, 27, 22), 4.0)
+        f = f - 0.9 * act.brows * ridge(q, (5.5, 13, 23), (8.0, 25, 22), 6.0)
     if act.brows > 0:  # folds of the raised forehead
         for height in (36.0, 46.0, 56.0):
             f = f + 0.55 * act.brows * bump(p, (0, height, 18), (42, 3.6, 30))
@@ -130,7 +132,7 @@ def corner_shift(shape: Shape) -> Array:
     smile, sad, jaw = max(act.smile, 0.0), max(-act.smile, 0.0), max(act.jaw, 0.0)
     return np.array(
         [
-            1.3 * who.mouth_width + 5.0 * smile - 8.5 * act.pucker - 3.0 * jaw + 0.5 * sad,
+            1.8 * who.mouth_width + 5.0 * smile - 8.5 * act.pucker - 3.0 * jaw + 0.5 * sad,
             6.5 * smile - 4.5 * sad - 7.0 * jaw,
             -3.5 * smile + 4.0 * act.pucker - 3.0 * jaw,
         ]
