@@ -20,11 +20,11 @@ from fnbench.scans.anatomy.ears import ears
 from fnbench.scans.anatomy.eyes import eyes
 from fnbench.scans.anatomy.mouth import mouth
 from fnbench.scans.anatomy.nose import nose
-from fnbench.scans.anatomy.points import canonical_landmarks, regions
+from fnbench.scans.anatomy.points import canonical_landmarks, outward, regions
 from fnbench.scans.anatomy.skull import face, skull
 from fnbench.scans.anatomy.warp import canonical, mirrored, to_world
 from fnbench.scans.identity import EXPRESSIONS, Expression, Identity, Shape, sample_identity
-from fnbench.scans.implicit import Array, Field, Jet, Point, coordinates, evaluate, project, within
+from fnbench.scans.implicit import Array, Field, Jet, Point, coordinates, crossing, evaluate, within
 from fnbench.types import Scan
 
 __all__ = [
@@ -42,7 +42,9 @@ __all__ = [
 
 SPACING = 1.0
 """Grid step of a mesh in millimetres unless another is asked for."""
-_FRONT = ((0.0, -30.0, 0.0), (115.0, 130.0, 85.0))
+_REACH = 12.0
+"""How far before and behind its expected place a landmark is looked for, in millimetres."""
+_FRONT = ((0.0, -20.0, 0.0), (118.0, 155.0, 90.0))
 
 
 def surface(shape: Shape) -> Field:
@@ -77,7 +79,10 @@ def normals_at(shape: Shape, points: Array) -> Array:
 
 def landmarks(shape: Shape) -> Array:
     """(68, 3) landmarks on the surface, iBUG order, world millimetres."""
-    return project(surface(shape), to_world(canonical_landmarks(shape), shape.identity), steps=8)
+    guesses = canonical_landmarks(shape)
+    inside = to_world(guesses - _REACH * outward(guesses), shape.identity)
+    outside = to_world(guesses + _REACH * outward(guesses), shape.identity)
+    return crossing(surface(shape), outside, inside)
 
 
 @lru_cache(maxsize=1)
@@ -104,6 +109,6 @@ def _canonical(points: Array, shape: Shape) -> Array:
 def _front(f: Jet, p: Point, shape: Shape) -> Jet:
     q = mirrored(p)
     f = face(f, p, q, shape)
-    f = within(p, (0, -20, 30), (30, 46, 36), f, lambda g, a: nose(g, a, mirrored(a), shape))
+    f = within(p, (0, -20, 30), (34, 52, 42), f, lambda g, a: nose(g, a, mirrored(a), shape))
     f = within(p, (0, -75, 12), (52, 50, 45), f, lambda g, a: mouth(g, a, shape))
     return within(q, (32, 0, 8), (26, 24, 28), f, lambda g, a: eyes(g, a, shape))

@@ -292,9 +292,19 @@ def evaluate(surface: Field, points: Array, *, gradient: bool = False, chunk: in
     return values, gradients
 
 
-def project(surface: Field, points: Array, steps: int = 3) -> Array:
-    """Move points (N, 3) onto the zero set by Newton steps along the gradient."""
-    for _ in range(steps):
-        values, gradients = evaluate(surface, points, gradient=True)
-        points = points - gradients * (values / np.maximum((gradients**2).sum(axis=1), 1e-6))[:, None]
-    return points
+def crossing(surface: Field, outside: Array, inside: Array, samples: int = 49, halvings: int = 18) -> Array:
+    """Where the segments from ``outside`` (N, 3) to ``inside`` (N, 3) first enter the surface.
+
+    A segment that never enters gives its point of least field value.
+    """
+    t = np.linspace(0.0, 1.0, samples)
+    line = outside[:, None] + t[:, None] * (inside - outside)[:, None]
+    values = evaluate(surface, line.reshape(-1, 3))[0].reshape(len(outside), samples)
+    entered = values < 0
+    first = np.where(entered.any(axis=1), entered.argmax(axis=1), values.argmin(axis=1))
+    low, high = t[np.maximum(first - 1, 0)], t[first]
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        below = evaluate(surface, outside + middle[:, None] * (inside - outside))[0] < 0
+        low, high = np.where(below, low, middle), np.where(below, middle, high)
+    return np.asarray(outside + high[:, None] * (inside - outside), np.float64)

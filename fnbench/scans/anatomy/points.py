@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,7 @@ from fnbench.scans.anatomy.mouth import LINE, Mouth, mouth_of
 from fnbench.scans.anatomy.skull import with_jaw
 from fnbench.scans.identity import Shape
 from fnbench.scans.implicit import Array
+from fnbench.types import REGIONS
 
 _JAW = np.array(
     [
@@ -42,6 +45,13 @@ def canonical_landmarks(shape: Shape) -> Array:
     found[[39, 38, 37, 36, 41, 40]] = eye * [-1, 1, 1]
     found[48:] = _mouth(mouth_of(shape))
     return found
+
+
+def outward(points: Array) -> Array:
+    """(68, 3) unit directions in which landmarks are looked for: forwards, and away from the middle for the outline."""
+    directions = np.tile([0.0, 0.0, 1.0], (68, 1))
+    directions[:17] = points[:17] - np.array([0.0, -45.0, -45.0])
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True), np.float64)
 
 
 def _eye(e: Eye) -> Array:
@@ -86,18 +96,32 @@ def _lip_point(m: Mouth, s: float, border: int) -> list[float]:
 def regions(points: Array, shape: Shape) -> NDArray[np.uint8]:
     """(N,) label (see fnbench.types.REGIONS) of canonical points (N, 3) on the surface; 0 off the face."""
     x, y, z = np.abs(points[:, 0]), points[:, 1], points[:, 2]
-    mouth, eye = mouth_of(shape), eye_of(shape)
-    drop = mouth.drop
-    labels = np.full(len(points), 3, np.uint8)  # cheeks, unless something else claims the point
-    border = 52.0 + 0.10 * (y + 60.0) - 0.55 * (z + 25.0)
-    labels[(y < -40.0) & (x > border) | (y < -100.0 - drop)] = 7
-    labels[(y > 19.0 + 0.05 * x)] = 4
-    labels[(x < 22.0 + 0.12 * (y + 90.0)) & (y < -84.0 - 0.8 * drop) & (y >= -108.0 - drop)] = 6
-    labels[((x / (mouth.half + 8.0)) ** 2 + ((y - LINE + 0.5 * drop) / (19.0 + 0.5 * drop)) ** 2 < 1) & (y < -50.0)] = 5
-    labels[(((x - eye.x) / 22.0) ** 2 + ((y - 1.0) / 19.0) ** 2 < 1) & (z > -12.0)] = 2
-    half_nose = np.interp(y, [-50.0, -40.0, -28.0, 0.0, 14.0], [17.0, 20.0, 15.0, 10.0, 9.0])
-    labels[(x < half_nose) & (y > -51.0) & (y < 14.0)] = 1
-    off = (z < -52.0) | (y > 68.0) | ((y < -84.0 - 0.8 * drop) & (z < -30.0 - 0.4 * (y + 84.0)))
-    labels[off] = 0
-    labels[(y < -112.0 - 0.8 * drop) & (z < 4.0)] = 0
+    m, e = mouth_of(shape), eye_of(shape)
+    low = 0.8 * m.drop  # how far the chin has come down
+    labels = np.full(len(points), REGIONS.index("cheeks"), np.uint8)
+    labels[(y > 13.5 + 0.03 * x) | ((x > 53.0) & (y > 2.0 + 0.12 * (x - 53.0)))] = REGIONS.index("forehead")
+    labels[(x < 27.0 + 0.15 * (y + 90.0)) & (y < -84.0 - low)] = REGIONS.index("chin")
+    candidate = (y < -12.0) & (x > 14.0 + 0.9 * np.maximum(y + 108.0 + low, 0.0).clip(max=20.0))
+    near = np.flatnonzero(candidate | (y < -107.0 - low))
+    edge = _outline_distance(np.column_stack([x, y, z])[near], canonical_landmarks(shape)[16:7:-1])
+    labels[near[edge < 15.0]] = REGIONS.index("jaw border")
+    centre = LINE - 0.5 * m.drop
+    oval = ((x / (m.half + 8.0)) ** 2 + ((y - centre) / (18.0 + 0.5 * m.drop)) ** 2 < 1) & (y < -50.0)
+    labels[oval & (z > 0.0)] = REGIONS.index("mouth")
+    labels[(((x - e.x) / 22.0) ** 2 + ((y - 1.0) / 18.0) ** 2 < 1) & (z > -14.0)] = REGIONS.index("eye sockets")
+    half_nose = np.interp(y, [-50.0, -40.0, -28.0, 0.0, 14.0], [17.0, 20.0, 16.0, 10.5, 9.5])
+    labels[(x < half_nose) & (y > -51.0) & (y < 14.0) & (z > 0.0)] = REGIONS.index("nose")
+    under = (y < -84.0 - low) & (z < -25.0 - 0.5 * (y + 84.0 + low))  # below the jaw: the neck
+    ear = (z < -42.0) & (x > 74.0) & (y > -62.0) & (y < 22.0)
+    labels[(z < -55.0) | (y > 72.0) | under | ear | ((y < -60.0) & (z < -42.0))] = 0
     return labels
+
+
+def _outline_distance(points: Array, line: Array) -> Array:
+    """(N,) distance of points (N, 3), x >= 0, to the polyline (M, 3)."""
+    best = np.full(len(points), np.inf)
+    for start, end in pairwise(line):
+        axis = end - start
+        t = np.clip((points - start) @ axis / float(axis @ axis), 0.0, 1.0)
+        best = np.minimum(best, ((points - start - t[:, None] * axis) ** 2).sum(axis=1))
+    return np.sqrt(best)
