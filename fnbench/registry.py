@@ -24,10 +24,12 @@ DATASETS: dict[str, str] = {
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
+    "headspace": "fnbench.adapters.headspace:Headspace",
     "ict": "fnbench.adapters.ict:Ict",
     "multiface": "fnbench.adapters.multiface:Multiface",
     "nphm": "fnbench.adapters.nphm:Nphm",
     "photoface": "fnbench.adapters.photoface:Photoface",
+    "stirling": "fnbench.adapters.stirling:Stirling",
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
 }
 """Dataset id -> import path of its adapter."""
