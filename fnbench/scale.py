@@ -25,6 +25,7 @@ from concurrent.futures import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import wait as wait_for
 from typing import Any, Generic, TypeVar
 
@@ -36,6 +37,8 @@ Value = TypeVar("Value")
 
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS", "LP_NUM_THREADS")
 _CLUSTER_RETRIES = 3
+_PATIENCE = 10
+"""Seconds to wait for a scheduler's answer."""
 _AHEAD = 1
 """Tasks submitted beyond the number of workers, so that none waits for the next."""
 
@@ -189,13 +192,13 @@ def _end_with(sentinel: int) -> None:
 def _cluster(address: str, shared: str | None) -> Iterator[tuple[Executor, int]]:
     """The executor of a running Dask cluster and the number of its threads."""
     try:
-        from distributed import Client
+        connect: Any = import_module("distributed").Client
     except ImportError as error:
         raise MissingDependencyError(
             "--scheduler needs the Dask client: pip install 'fnbench[cluster]' here and on the workers."
         ) from error
     try:
-        client = Client(address, timeout=10, set_as_default=False)
+        client = connect(address, timeout=_PATIENCE, set_as_default=False)
     except (OSError, TimeoutError, ValueError) as error:
         raise InvalidSettingError(
             f"scheduler {address}: no Dask scheduler answers ({error}); expected an address like tcp://host:8786."

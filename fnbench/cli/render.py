@@ -108,6 +108,41 @@ def merge(shards: tuple[Path, ...], out: Path) -> None:
     )
 
 
+@click.command("export")
+@click.argument("file", type=_FILE)
+@click.option("--format", "format_", type=click.Choice(["png16", "exr", "npy", "webdataset"]), required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this split.")
+@click.option("--frame", default="canonical", show_default=True, help="Convention of the written normals.")
+@click.option("--shard-size", type=click.IntRange(1), default=1000, show_default=True, help="Samples per tar.")
+def export(file: Path, out: Path, **options: Any) -> None:
+    """Write the samples of FILE as plain files, for other people's code.
+
+    \b
+    Example:
+        fnbench export synthetic.h5 --format png16 --out synthetic-png
+    """
+    from fnbench.export import export_store
+    from fnbench.store import Store
+
+    click.echo(export_store(Store(file), out, **options).summary())
+
+
+@click.command("ls")
+@click.argument("file", type=_FILE)
+@click.option("--samples", is_flag=True, help="List every sample: id, subject, split.")
+def ls(file: Path, samples: bool) -> None:
+    """Say what is in FILE: dataset, protocol, settings, and how many samples, subjects and captures.
+
+    \b
+    Example:
+        fnbench ls synthetic.h5
+    """
+    from fnbench.store import Store
+
+    click.echo("\n".join(Store(file).described(samples=samples)))
+
+
 def _plan(options: dict[str, Any]) -> Any:
     from fnbench.errors import InvalidSettingError
     from fnbench.render.plan import grid, plan_from, read_plan

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from fnbench.camera import Camera
 from fnbench.errors import InvalidStoreError
 from fnbench.store.codec import decoded_sample, decoded_target, sample_hash
-from fnbench.store.schema import ATTRIBUTES, DECLARED, FIELDS, MAPS, TEXT, Field
+from fnbench.store.schema import ATTRIBUTES, DECLARED, FIELDS, MAPS, TEXT, Field, canonical_json
 from fnbench.types import REGIONS, NormalMap, Sample
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -56,6 +56,25 @@ class Store:
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[index] for index in range(len(self)))
+
+    def described(self, *, samples: bool = False) -> list[str]:
+        """What is in the file, in lines for a terminal.
+
+        samples: list every sample too.
+        """
+        height, width = self.size
+        counts = ", ".join(f"{len(self.indices(split))} {split}" for split in dict.fromkeys(self.splits))
+        lines = [
+            f"{len(self)} samples of {width}x{height} ({counts}), {len(set(self.captures))} captures, "
+            f"{len(set(self.subjects))} subjects{', with depth' if self.has_depth else ''}"
+        ]
+        lines += [
+            f"{name}: {value if isinstance(value, str) else canonical_json(value)}"
+            for name, value in self.attributes.items()
+        ]
+        if samples:
+            lines += [f"{i}  {s}  {p}" for i, s, p in zip(self.ids, self.subjects, self.splits, strict=True)]
+        return lines
 
     def indices(self, split: str | None = None) -> list[int]:
         """Positions of the samples of one split (train, val, test), or of all."""
