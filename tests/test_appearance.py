@@ -76,7 +76,7 @@ def test_a_light_from_the_left_brightens_the_left_of_the_picture(scene):
     white = np.ones((*maps.mask.shape, 3), np.float32)
     seen = appearance.camera_points(maps, camera)
     settings = appearance.Settings(specular=False)
-    light = appearance.radiance(scan, maps, camera, lighting, settings, (seen, white, white[..., 0]), renderer())
+    light = appearance.radiance(scan, maps, camera, lighting, settings, (seen, white, white[..., :2]), renderer())
     assert light[:, :40][maps.mask[:, :40]].mean() > 1.5 * light[:, 56:][maps.mask[:, 56:]].mean()
 
 

@@ -108,14 +108,20 @@ def picture(
     seen = camera_points(maps, camera)
     albedo, gloss, source = _albedo(scan, maps, camera, person or rng, seen, visibility, landmarks, backend)
     light = radiance(scan, maps, camera, lighting, settings, (seen, albedo, gloss), backend)
-    edge = gaussian_filter(maps.mask.astype(np.float32), 0.45)[..., None]
-    linear = np.where(
-        maps.mask[..., None], light * np.maximum(edge, 0.5) + behind * (1 - np.maximum(edge, 0.5)), behind
-    )
+    linear = _composed(light, behind, maps.mask)
     return Picture(
-        develop(linear.astype(np.float32), sensor, rng),
+        develop(linear, sensor, rng),
         {**lighting.attributes, "background": kind, "albedo": source},
     )
+
+
+def _composed(light: Image, behind: Image, mask: NDArray[np.bool_]) -> Image:
+    """The head before its background, with a border as soft as a pixel: a sharp mask would show as stairs."""
+    share = mask.astype(np.float32)
+    soft = gaussian_filter(share, 0.6)[..., None]
+    around = np.maximum(gaussian_filter(share, 1.0), 1e-3)[..., None]
+    spread = gaussian_filter(light * share[..., None], (1.0, 1.0, 0)) / around
+    return np.asarray(soft * np.where(mask[..., None], light, spread) + (1 - soft) * behind, np.float32)
 
 
 def image(scan: Scan, maps: SurfaceMaps, camera: Camera, rng: np.random.Generator, **options: Any) -> NDArray[np.uint8]:
@@ -133,8 +139,9 @@ def _albedo(
     landmarks: NDArray[np.float64] | None,
     backend: Renderer,
 ) -> tuple[Image, Image, str]:
-    """Linear reflectance (H, W, 3), gloss (H, W), and where they come from."""
-    gloss = np.full(maps.mask.shape, 0.4, np.float32)
+    """Linear reflectance (H, W, 3), gloss (H, W, 2) of skin and of wet eyes, and where they come from."""
+    gloss = np.zeros((*maps.mask.shape, 2), np.float32)
+    gloss[..., 0] = 0.4
     if scan.texture is not None and maps.uv is not None:
         return sampled(scan.texture, maps.uv, maps.mask), gloss, "texture"
     if scan.colors is not None:
@@ -190,9 +197,8 @@ def radiance(
     open_ = occlusion(maps, seen) if settings.occlusion else np.ones(maps.mask.shape, np.float32)
     diffuse = ambient_irradiance(lighting, maps.normals) * open_[..., None]
     view = -np.nan_to_num(seen / np.linalg.norm(seen, axis=-1, keepdims=True))
-    shine = (
-        0.25 * ambient_irradiance(lighting, maps.normals) * open_[..., None] * _fresnel(maps.normals, view)[..., None]
-    )
+    mirrored = 0.25 * ambient_irradiance(lighting, maps.normals) * open_[..., None]
+    shine = mirrored * (_fresnel(maps.normals, view) * gloss.sum(axis=-1))[..., None]
     points = world_points(seen, camera)
     normals = vertex_normals(scan.vertices, scan.faces) if settings.shadows else np.empty((0, 3))
     for light in lighting.lights:
@@ -201,10 +207,10 @@ def radiance(
         reach = shadow(scan, normals, backend, light, camera, points) if settings.shadows else np.float32(1)
         arriving = (facing * reach)[..., None] * np.asarray(light.colour, np.float32)
         diffuse = diffuse + arriving
-        shine = shine + arriving * _lobe(maps.normals, view, out)[..., None]
+        shine = shine + arriving * (_lobes(maps.normals, view, out) * gloss).sum(axis=-1, keepdims=True)
     if settings.scattering:
         diffuse = _scattered(diffuse, maps.mask, seen)
-    specular = shine * gloss[..., None] if settings.specular else np.float32(0)
+    specular = shine if settings.specular else np.float32(0)
     return np.asarray(albedo * diffuse + specular, np.float32)
 
 
@@ -213,12 +219,13 @@ def _fresnel(normals: Image, view: Image) -> Image:
     return np.asarray(0.04 + 0.96 * (1 - facing) ** 5, np.float32)
 
 
-def _lobe(normals: Image, view: Image, out: Image) -> Image:
-    """Two Blinn-Phong lobes of skin, broad and narrow, per unit irradiance."""
+def _lobes(normals: Image, view: Image, out: Image) -> Image:
+    """(H, W, 2) Blinn-Phong reflection per unit irradiance: two lobes of skin together, and the glint of a wet eye."""
     half = view + out
     half = half / np.maximum(np.linalg.norm(half, axis=-1, keepdims=True), 1e-6)
     along = np.clip(np.einsum("ijk,ijk->ij", normals, half), 0, 1)
-    return np.asarray(0.028 * (8 + 12) / 8 * along**12 + 0.028 * (8 + 48) / 16 * along**48, np.float32)
+    skin = 0.028 * (8 + 12) / 8 * along**12 + 0.028 * (8 + 48) / 16 * along**48
+    return np.stack([skin, 0.03 * (8 + 400) / 8 * along**400], axis=-1).astype(np.float32)
 
 
 def _scattered(diffuse: Image, mask: NDArray[np.bool_], seen: Image) -> Image:

@@ -27,6 +27,22 @@ class Noise:
         found = map_coordinates(self._lattice, np.mod(position, _SIDE).T, order=1, mode="grid-wrap", prefilter=False)
         return np.asarray(1.6 * found, np.float32)
 
+    def spots(self, points: NDArray[np.floating], cell: float) -> NDArray[np.float32]:
+        """(N,) between 0 and 1: one soft round spot of random place, size and strength per cube of side ``cell``."""
+        scaled = np.asarray(points, np.float64) / cell
+        home = np.floor(scaled - 0.5).astype(int)
+        found = np.zeros(len(scaled), np.float32)
+        for offset in np.ndindex(2, 2, 2):
+            key = (home + offset) % _SIDE
+            x, y, z = key.T
+            jitter = np.stack([self._lattice[x, y, z], self._lattice[y, z, x], self._lattice[z, x, y]], axis=1)
+            centre = home + offset + 0.5 + np.clip(0.16 * jitter, -0.3, 0.3)
+            size = 0.14 + 0.05 * np.abs(self._lattice[z, y, x])
+            distance = np.linalg.norm(scaled - centre, axis=1) / size
+            strength = np.clip(0.5 + 0.5 * self._lattice[y, x, z], 0, 1)
+            found = np.maximum(found, strength * np.clip(1.6 - 1.2 * distance, 0, 1))
+        return np.asarray(found, np.float32)
+
     def layers(self, points: NDArray[np.floating], wavelength: float, count: int = 3) -> NDArray[np.float32]:
         """Several octaves, each half as long and half as strong."""
         total = self(points, wavelength)

@@ -31,7 +31,7 @@ class Sensor:
 
 def sample_sensor(rng: np.random.Generator) -> Sensor:
     """A random camera, from clean to that of an old phone."""
-    balance = np.exp(rng.normal(0, 0.05, 3))
+    balance = np.exp(rng.normal(0, 0.035, 3))
     poor = float(rng.beta(1.2, 4.0))
     return Sensor(
         exposure=float(np.exp(rng.normal(0, 0.16))),

@@ -43,6 +43,7 @@ class Person:
     tone: position in the palette, 0 light to 1 dark.  skin, lip, hair, brow, iris: linear RGB.
     blush, blotch, freckles, beard, makeup: strengths from 0 to 1.  brow_width: millimetres.
     gloss: strength of the specular reflection.  style: of the hair.  noise: pattern of the skin.
+    hairline: height over the brows.  sideburn: how far before the ears the hair begins.
     """
 
     tone: float
@@ -59,6 +60,8 @@ class Person:
     brow_width: float
     gloss: float
     style: str
+    hairline: float
+    sideburn: float
     noise: Noise
 
 
@@ -88,6 +91,8 @@ def sample_person(rng: np.random.Generator) -> Person:
         brow_width=float(rng.uniform(2.2, 4.2)),
         gloss=float(rng.uniform(0.25, 1.0)),
         style=_STYLES[int(rng.choice(4, p=[0.2, 0.25, 0.4, 0.15]))],
+        hairline=float(rng.uniform(22.0, 40.0)),
+        sideburn=float(rng.uniform(4.0, 26.0)),
         noise=Noise(rng),
     )
 
@@ -121,14 +126,15 @@ def face_frame(landmarks: Array) -> FaceFrame | None:
 
 
 def paint(person: Person, points: Array, landmarks: Array | None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Reflectance (N, 3) and gloss (N,) of surface points.
+    """Reflectance (N, 3) and gloss (N, 2) of surface points: of skin, and of wet eyes.
 
     points: (N, 3) in the face frame, or in scan coordinates when there are no landmarks.
     landmarks: (68, 3) in the face frame, or None: plain skin without features.
     """
     noise = person.noise
     colour = _skin(person, points)
-    gloss: NDArray[np.floating] = np.full(len(points), 0.55 * person.gloss, np.float32)
+    gloss: NDArray[np.floating] = np.zeros((len(points), 2), np.float32)
+    gloss[:, 0] = 0.55 * person.gloss
     if landmarks is None or not np.isfinite(landmarks[17:]).all():
         return colour, gloss
     front = _step(points[:, 2] - landmarks[:, 2].min(), 0, 25)
@@ -139,9 +145,9 @@ def paint(person: Person, points: Array, landmarks: Array | None) -> tuple[NDArr
         colour = _mix(colour, person.brow, _brow(person, points, brow) * front)
     outer, inner = _contours(landmarks[48:])
     lips = _smooth_inside(points, outer, 1.2) * front
-    crease = 1.0 + 0.10 * noise(points, np.array([0.9, 4.0, 4.0]))
+    crease = 1.0 + 0.05 * noise.layers(points * np.array([1.0, 0.3, 0.3]), 1.1, 2)
     colour = _mix(colour, person.lip * np.ones((len(points), 1), np.float32) * crease[:, None], 0.85 * lips)
-    gloss = gloss + lips * (0.5 * person.gloss + 0.9 * person.makeup)
+    gloss[:, 0] += lips * (0.4 * person.gloss + 0.9 * person.makeup)
     opened = float(inner[:, 1].max() - inner[:, 1].min())
     if opened > 3.0:
         colour = _mix(colour, _mouth_inside(points, landmarks), _smooth_inside(points, inner, 0.5) * front)
@@ -159,9 +165,8 @@ def _skin(person: Person, points: Array) -> NDArray[np.float32]:
     shift = melanin[:, None] * np.array([0.7, 1.0, 1.2]) + blood[:, None] * np.array([0.1, 1.0, 0.8])
     colour = person.skin * np.exp(-shift)
     if person.freckles:
-        spots = noise(points + 555.0, 2.6) + 0.5 * noise(points + 700.0, 1.6)
-        amount = person.freckles * _step(spots, 1.5, 2.4) * _step(noise(points + 40.0, 30.0), -1.5, 1.0)
-        colour = colour * (1 - 0.42 * amount[:, None] * np.array([0.6, 0.9, 1.0]))
+        amount = person.freckles * noise.spots(points, 5.5) * _step(noise(points + 40.0, 30.0), -1.5, 1.0)
+        colour = colour * (1 - 0.4 * amount[:, None] * np.array([0.6, 0.9, 1.0]))
     return np.asarray(colour, np.float32)
 
 
@@ -198,25 +203,32 @@ def _hair(person: Person, points: Array, landmarks: Array) -> NDArray[np.float32
         return np.zeros(len(points), np.float32)
     x, y, z = points.T
     brow = float(landmarks[17:27, 1].max())
-    line = brow + (36 if person.style != "receding" else 52) - 0.0045 * x**2
+    line = brow + person.hairline + (0 if person.style != "receding" else 16) - 0.0045 * x**2
     recede = 0.0 if person.style != "receding" else 14.0
-    top = y - line + 4.0 * person.noise(points + 60.0, 12.0) - recede * _blob2(np.abs(x) - 42, 22)
-    temple = landmarks[[0, 16], 2].mean() + 12.0
-    behind = np.minimum(temple - 0.25 * (y - 10) - z, y + 38.0) + 3.0 * person.noise(points + 15.0, 10.0)
-    edge = np.maximum(top, behind) - 7.0 * _step(np.abs(x) - 86 + 0.0 * y, -4, 4) * 4
-    strands = 0.86 + 0.22 * person.noise(points + 5.0, np.array([1.0, 9.0, 5.0]))
-    amount = {"short": 0.62, "cap": 0.97, "receding": 0.75}[person.style]
-    return np.asarray(np.clip(amount * _step(edge, -4, 7) * strands, 0, 1), np.float32)
+    top = y - line + 2.0 * person.noise(points + 60.0, 9.0) - recede * _blob2(np.abs(x) - 42, 22)
+    temple = landmarks[[0, 16], 2].mean() + person.sideburn
+    behind = np.minimum(temple - 0.25 * (y - 10) - z, y + 22.0) + 1.5 * person.noise(points + 15.0, 8.0)
+    nape = np.minimum(temple - 45.0 - z, y + 95.0)
+    near_ear = 1.0 - np.sqrt(((y + 18.0) / 38.0) ** 2 + ((z - temple + 26.0) / 26.0) ** 2)
+    ear = _step(near_ear, -0.05, 0.2) * _step(np.abs(x), 72.0, 79.0)
+    edge = np.maximum(np.maximum(top, behind), nape) - 40.0 * ear
+    strands = 0.92 + 0.10 * person.noise(points + 5.0, np.array([1.2, 7.0, 7.0]))
+    amount = {"short": 0.6, "cap": 0.96, "receding": 0.75}[person.style]
+    return np.asarray(np.clip(amount * _step(edge, -5, 8) * strands, 0, 1), np.float32)
 
 
 def _brow(person: Person, points: Array, curve: Array) -> NDArray[np.float32]:
     line = CubicSpline(np.linspace(0, 1, 5), curve[:, :2] - [0, 1.5])(np.linspace(0, 1, 24))
-    distance, along = _to_polyline(points[:, :2], line)
+    distance, along = _near_polyline(points[:, :2], line, 8.0)
     inner_first = abs(curve[0, 0]) < abs(curve[-1, 0])
     t = along if inner_first else 1 - along
     width = person.brow_width * np.interp(t, [0, 0.12, 0.5, 1], [0.75, 1.0, 0.95, 0.3])
-    hairs = 0.8 + 0.35 * person.noise(points + 130.0, np.array([1.1, 2.4, 2.4]))
-    return np.asarray(np.clip(0.92 * _step(width - distance, -1.0, 1.4) * hairs, 0, 1), np.float32)
+    # hairs run outwards and a little upwards: stretch the noise along them
+    lean = 0.45 if curve[:, 0].mean() > 0 else -0.45
+    across = np.stack([points[:, 0] * lean - points[:, 1], points[:, 0] + lean * points[:, 1], points[:, 2]], axis=1)
+    hairs = person.noise(across + 130.0, np.array([0.7, 3.5, 3.5]))
+    edge = _step(width - distance + 0.7 * hairs, -1.6, 1.6)
+    return np.asarray(np.clip(0.9 * edge * (0.86 + 0.14 * hairs), 0, 1), np.float32)
 
 
 def _eye(
@@ -225,14 +237,14 @@ def _eye(
     upper, lower = _arc(eye[:4, :2]), _arc(eye[[3, 4, 5, 0], :2])
     contour = np.concatenate([upper[:-1], lower[:-1]])
     height = float(contour[:, 1].max() - contour[:, 1].min())
-    distance, _ = _to_polyline(points[:, :2], upper)
+    distance, _ = _near_polyline(points[:, :2], upper, 5.0)
     lashes = _step(0.9 + 0.9 * person.makeup - distance, -0.5, 0.8) * front
     if height > 3.5:
         inside = _smooth_inside(points, contour, 0.45) * front
         centre = (eye[0] + eye[3]) / 2 + [0.0, 0.25 * height, 0.0]
         r = np.hypot(points[:, 0] - centre[0], points[:, 1] - centre[1])
         spokes = 1.0 + 0.18 * person.noise(points + 800.0, 0.8)
-        ball: Array = np.array([0.62, 0.57, 0.54]) * np.ones((len(points), 1)) * (1 - 0.25 * _step(r, 8, 15))[:, None]
+        ball: Array = np.array([0.50, 0.45, 0.42]) * np.ones((len(points), 1)) * (1 - 0.25 * _step(r, 8, 15))[:, None]
         ball = _mix(
             ball,
             person.iris * spokes[:, None] * (0.45 + 0.55 * _step(5.9 - r, 0, 1.4))[:, None],
@@ -240,7 +252,7 @@ def _eye(
         )
         ball = _mix(ball, np.array([0.008, 0.008, 0.008]), _step(2.2 - r, -0.4, 0.4))
         colour = _mix(colour, ball, inside)
-        gloss = gloss + 3.0 * np.asarray(inside, np.float32)
+        gloss = np.stack([gloss[:, 0] * (1 - inside), gloss[:, 1] + inside], axis=1)
     return _mix(colour, person.brow * 0.4, 0.8 * lashes), gloss
 
 
@@ -264,6 +276,15 @@ def _arc(points: Array, count: int = 24) -> NDArray[np.float64]:
     """A smooth open curve through points (M, 2)."""
     length = np.concatenate([[0.0], np.cumsum(np.linalg.norm(np.diff(points, axis=0), axis=1) + 1e-6)])
     return np.asarray(CubicSpline(length, points)(np.linspace(0, length[-1], count)), np.float64)
+
+
+def _near_polyline(points: Array, line: Array, reach: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """``_to_polyline`` where it is nearer than ``reach``; elsewhere the distance is infinite."""
+    low, high = line.min(axis=0) - reach, line.max(axis=0) + reach
+    index = np.flatnonzero(((points > low) & (points < high)).all(axis=1))
+    distance, along = np.full(len(points), np.inf), np.zeros(len(points))
+    distance[index], along[index] = _to_polyline(points[index], line)
+    return distance, along
 
 
 def _to_polyline(points: Array, line: Array) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

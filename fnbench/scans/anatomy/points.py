@@ -124,4 +124,4 @@ def _outline_distance(points: Array, line: Array) -> Array:
         axis = end - start
         t = np.clip((points - start) @ axis / float(axis @ axis), 0.0, 1.0)
         best = np.minimum(best, ((points - start - t[:, None] * axis) ** 2).sum(axis=1))
-    return np.sqrt(best)
+    return np.asarray(np.sqrt(best), np.float64)
