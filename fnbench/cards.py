@@ -158,6 +158,51 @@ def read_card(path: Path) -> DatasetCard:
     )
 
 
+def table(cards: Sequence[DatasetCard]) -> str:
+    """One line per dataset: name, kind of truth, whether a licence holder has checked it, title."""
+    width = max((len(card.name) for card in cards), default=4)
+    kinds = max((len(card.gt_kind) for card in cards), default=4)
+    rows = [f"{'name':<{width}}  {'truth':<{kinds}}  real data  title"]
+    rows += [
+        f"{card.name:<{width}}  {card.gt_kind:<{kinds}}  {'verified ' if card.verified_on_real_data else 'not yet  '}  "
+        f"{card.title}"
+        for card in cards
+    ]
+    return "\n".join(row.rstrip() for row in rows)
+
+
+def describe(card: DatasetCard) -> str:
+    """A card in plain text, facts with their confidence and the check that stands in for certainty."""
+    rule = card.splits
+    split = (
+        f"by subject, hashed with seed {rule.seed}: train {rule.train:g}, val {rule.val:g}, the rest test"
+        if rule.rule == "hash"
+        else f"everybody is in {rule.rule}"
+    )
+    lines = [
+        f"{card.title} ({card.name})",
+        card.summary,
+        "",
+        f"truth      {card.gt_kind}",
+        f"unit       {card.unit}",
+        f"axes       {card.axes}",
+        f"splits     {split}",
+        f"overlaps   {', '.join(card.overlaps) or 'none known'}",
+        f"real data  {'verified by a licence holder' if card.verified_on_real_data else 'not verified by anybody yet'}",
+        f"licence    {card.licence}",
+        f"access     {card.access} See datasets/{card.name}/ACCESS.md.",
+        f"publish    {card.publish}",
+    ]
+    lines += ["", "facts"] * bool(card.facts)
+    for name, fact in card.facts.items():
+        lines.append(f"  {name} ({fact.confidence}): {fact.value}")
+        lines += [f"    checked: {fact.check}"] * bool(fact.check)
+        lines += [f"    source: {fact.source}"] * bool(fact.source)
+    lines += ["", "settings"] * bool(card.settings)
+    lines += [f"  {name} = {value!r}" for name, value in card.settings.items()]
+    return "\n".join([*lines, "", card.citation])
+
+
 def _split_rule(path: Path, data: Mapping[str, Any]) -> SplitRule:
     _keys(path, "splits.", data, (), ("rule", "seed", "train", "val"))
     rule = SplitRule(**data)

@@ -7,13 +7,18 @@ load, and small enough to be pickled into worker processes. Facts stand in its c
 from __future__ import annotations
 
 import os
+import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
-from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.cards import load_card
+from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
 from fnbench.types import Capture
+
+SETTINGS_FILE = "fnbench.toml"
+"""A file of this name in a dataset's folder overrides settings of its card."""
 
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _POINTER = b"version https://git-lfs"
@@ -23,6 +28,9 @@ class DatasetAdapter(Protocol):
     """One dataset as its owners distribute it, read-only.
 
     name: the id of its card and its alias in the registry.
+
+    Two members are optional. ``reported``, a tuple of attribute names whose values may stand in an anonymous
+    validation report; and ``findings()``, a mapping of facts about the whole dataset for that report.
     """
 
     name: ClassVar[str]
@@ -52,6 +60,39 @@ def given_root(name: str, root: Path | None) -> Path:
     if not Path(root).is_dir():
         raise DatasetNotFoundError(f"{name}: {root} is not a folder. {access(name)}")
     return Path(root)
+
+
+def settings(name: str, root: Path | None, **given: Any) -> dict[str, Any]:
+    """The settings of a dataset: those of its card, overlaid by ``fnbench.toml`` in its folder and by arguments.
+
+    root: its folder may hold a file ``fnbench.toml`` with any of the card's settings, for a copy that differs.
+    given: keyword arguments of the adapter; None stands for "not given".
+    Raises InvalidSettingError for a key that the card does not know, or another type of value.
+    """
+    known = dict(load_card(name).settings)
+    path = None if root is None else Path(root) / SETTINGS_FILE
+    if path is not None and path.is_file():
+        try:
+            local = tomllib.loads(path.read_bytes().decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise InvalidSettingError(f"{path}: not a TOML file ({error}).") from error
+        _overlay(known, local, str(path))
+    _overlay(known, {key: value for key, value in given.items() if value is not None}, name)
+    return known
+
+
+def _overlay(known: dict[str, Any], new: Mapping[str, Any], where: str) -> None:
+    for key, value in new.items():
+        if key not in known:
+            raise InvalidSettingError(f"{where}: unknown setting {key!r}. Known: {', '.join(known) or 'none'}.")
+        kind = type(known[key])
+        if isinstance(value, int) and not isinstance(value, bool) and kind is float:
+            value = float(value)
+        if not isinstance(value, kind):
+            raise InvalidSettingError(
+                f"{where}: setting {key} is {value!r}, expected a {kind.__name__} like {known[key]!r}."
+            )
+        known[key] = value
 
 
 def nothing_found(name: str, root: Path, expected: str) -> DatasetNotFoundError:

@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,11 +29,11 @@ from fnbench.adapters.contract import (
     read_bytes,
     read_text,
     required,
+    settings,
     subfolders,
     unknown_capture,
 )
 from fnbench.camera import landmark_crop
-from fnbench.cards import load_card
 from fnbench.errors import FnbenchError, InvalidDataError, InvalidSettingError
 from fnbench.frames import to_canonical
 from fnbench.images import read_image
@@ -48,8 +48,10 @@ POINTS = np.array([36, 39, 27, 42, 45, 31, 30, 35, 48, 54, 8])
 """The 11 marked points as indices of the usual 68, the left of the image first (as ``read_points`` returns them)."""
 
 _MIRRORED = np.array([4, 3, 2, 1, 0, 7, 6, 5, 9, 8, 10])
+_Folder = TypeVar("_Folder", str, Path)
 _FIELDS = ("sex", "spectacles", "facial_hair", "pose", "quality", "occlusion", "emotion", "other")
 _SESSION = re.compile(r"\d{4}-\d{2}-\d{2}.")
+_GAMMAS = (1.0, 1.8, 2.2)  # linear, and the two codings that cameras have
 _STILL = 0.15  # pixels; a smaller shift is measurement noise, and resampling would only blur
 _GAIN = 0.9  # of the median residual; what a registration must reach to be believed
 _NUMBER = re.compile(r"[-+]?\d*\.?\d+(?:[eE][-+]?\d+)?")
@@ -77,10 +79,17 @@ class Photoface:
     root: ``PhotofaceDB`` or the folder that holds it.
     normals: "auto" takes sn.mat where there is one, "stereo" always recovers them here, "sn.mat" asks for it.
     azimuth: "auto" decides the light azimuth, or one of ``lights.CASES``.
-    gamma: exponent that makes the photographs linear; card settings give the defaults.
+    gamma: exponent that makes the photographs linear.
+
+    What is not given comes from ``fnbench.toml`` in the folder, else from the card's settings.
     """
 
     name: ClassVar[str] = "photoface"
+    reported: ClassVar[tuple[str, ...]] = (
+        "pose", "quality", "spectacles", "details", "normals_source", "lights", "azimuth", "azimuth_agrees",
+        "sn_mat_angle", "residual_median", "residual_p95", "three_lights_share", "registration_disagreement_px",
+        "landmark_residual",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -90,14 +99,14 @@ class Photoface:
         azimuth: str | None = None,
         gamma: float | None = None,
     ) -> None:
-        settings = load_card(self.name).settings
+        chosen = settings(self.name, root, normals=normals, azimuth=azimuth, gamma=gamma)
         self.root = root
-        self.normals = _choice("normals", normals or settings["normals"], ("auto", "stereo", "sn.mat"))
-        self.azimuth = _choice("azimuth", azimuth or settings["azimuth"], ("auto", *CASES))
-        self.gamma = float(gamma or settings["gamma"])
-        self._max_residual = float(settings["max_residual"])
-        self._max_shift = float(settings["max_shift"])
-        self._rig_sessions = int(settings["rig_sessions"])
+        self.normals = _choice("normals", chosen["normals"], ("auto", "stereo", "sn.mat"))
+        self.azimuth = _choice("azimuth", chosen["azimuth"], ("auto", *CASES))
+        self.gamma: float = chosen["gamma"]
+        self._max_residual: float = chosen["max_residual"]
+        self._max_shift: float = chosen["max_shift"]
+        self._rig_sessions: int = chosen["rig_sessions"]
 
     def capture_ids(self) -> Sequence[str]:
         """Sessions as ``<subject>_<date_time>``, sorted."""
@@ -175,11 +184,38 @@ class Photoface:
             raise (problems + more)[0]
         return rig.decide(spoken, where)
 
+    def findings(self) -> Mapping[str, Any]:
+        """About the whole rig, for a validation report: the light azimuth, and which coding the photographs fit."""
+        try:
+            decision = self.rig
+            azimuth = f"case {decision.case} by {decision.by}, score {decision.score:.2f}, lead {decision.margin:.2f}"
+        except FnbenchError:
+            azimuth = "unclear"
+        readable = self._readable()
+        found = {}
+        for gamma in _GAMMAS:
+            medians = [_coding_residual(session, gamma) for session in readable]
+            found[f"residual_at_gamma_{gamma:g}"] = round(float(np.median(medians)), 4) if medians else None
+        return {"light azimuth": azimuth, **found}
+
+    def _readable(self) -> list[Session]:
+        found = []
+        for folder in self._spread(list(self._sessions.values())):
+            try:
+                found.append(read_session(Path(folder)))
+            except FnbenchError:
+                continue  # reported when it is loaded
+        return found
+
+    def _spread(self, folders: Sequence[_Folder]) -> Sequence[_Folder]:
+        """As many folders as decide about a rig, evenly over the list."""
+        return folders[:: max(1, len(folders) // self._rig_sessions)][: self._rig_sessions]
+
     def _testimonies(self, folders: Sequence[Path]) -> tuple[list[Any], list[FnbenchError]]:
         """What sessions spread evenly over a list say about the rig; damaged ones are passed over."""
         spoken: list[Any] = []
         problems: list[FnbenchError] = []
-        for folder in folders[:: max(1, len(folders) // self._rig_sessions)][: self._rig_sessions]:
+        for folder in self._spread(folders):
             try:
                 spoken.append(self._testimony(read_session(folder)))
             except FnbenchError as error:
@@ -241,6 +277,15 @@ class Photoface:
         if self.normals == "stereo":
             return own, compared
         return NormalMap(np.where(both[..., None], session.stored.normals, 0).astype(np.float32), both), compared
+
+
+def _coding_residual(session: Session, gamma: float) -> float:
+    """Median departure of a face from Lambert when its photographs are taken to be coded with ``gamma``."""
+    exposures = np.stack([linear_intensity(image, gamma)[::2, ::2] for image in session.images])
+    recovered = photometric_stereo(exposures, session.lights.directions)
+    height, width, _ = session.images[0].shape
+    face: NDArray[np.bool_] = recovered.mask & _oval(session, (height, width))[::2, ::2]
+    return float(np.median(recovered.residual[face])) if face.any() else float("nan")
 
 
 def turned(recovered: Recovered, matrix: NDArray[np.float64], face: NDArray[np.bool_]) -> NormalMap:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import demo, evaluate, leaderboard, models, render
+from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render
 from fnbench.errors import FnbenchError
 
 
@@ -31,6 +31,7 @@ def main() -> None:
     """Exact ground truth and honest scores for face surface normals."""
 
 
+main.add_command(datasets.datasets)
 main.add_command(demo.demo)
 main.add_command(evaluate.evaluate)
 main.add_command(leaderboard.leaderboard)
