@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import json
 import pickle
 import re
 import shutil
@@ -22,6 +23,7 @@ from fnbench.cards import load_card
 from fnbench.errors import DatasetNotFoundError, FnbenchError
 from fnbench.registry import DATASETS, resolve
 from fnbench.types import Capture
+from fnbench.validate import validate
 
 FAKES = Path(__file__).resolve().parent.parent / "fakes"
 NAMES = sorted(name for name in DATASETS if (FAKES / f"{name.replace('-', '_')}.py").is_file())
@@ -200,6 +202,15 @@ def test_an_unknown_capture_is_refused_with_a_suggestion(name, trees):
     near = adapter.capture_ids()[0] + "x"
     with pytest.raises(DatasetNotFoundError, match=f"no capture {near!r}. Did you mean"):
         adapter.load(near)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_good_copy_validates_and_the_report_shows_nobody(name, trees):
+    found = validate(adapter_of(name, trees(name)))
+    assert found.ok, "\n".join(found.lines())
+    report = json.dumps(found.anonymous())
+    assert str(trees(name)) not in report
+    assert not [capture_id for capture_id in fake_of(name).CAPTURES if capture_id in report]
 
 
 @pytest.mark.parametrize(("name", "variant"), VARIANTS)
