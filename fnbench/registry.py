@@ -24,6 +24,7 @@ DATASETS: dict[str, str] = {
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
+    "folder": "fnbench.adapters.folder:Folder",
     "headspace": "fnbench.adapters.headspace:Headspace",
     "ict": "fnbench.adapters.ict:Ict",
     "multiface": "fnbench.adapters.multiface:Multiface",

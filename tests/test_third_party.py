@@ -1,9 +1,9 @@
 """Networks that none of us made, on a real scan and its two photographs: the check of every sign at once.
 
 Scan reading, cameras recovered from the atlas, projection, rendering, frame and metric must all be right for
-FaceMesh to come out at 9-15 degrees, with every single-axis flip of its answer far worse. Neither network was trained for
-normals; these numbers say nothing about accuracy. Data: menpo3d "james" (BSD-3-Clause), MediaPipe FaceMesh (Apache-2.0),
-3DDFA_V2 (MIT) with its Basel-derived mean face (local tests only).
+FaceMesh to come out at 9-15 degrees, with every single-axis flip of its answer far worse. Neither network was trained
+for normals; these numbers say nothing about accuracy. Data: menpo3d "james" (BSD-3-Clause), MediaPipe FaceMesh
+(Apache-2.0), 3DDFA_V2 (MIT) with its Basel-derived mean face (local tests only).
 """
 
 from __future__ import annotations

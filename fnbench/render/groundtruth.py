@@ -72,7 +72,7 @@ def render_dataset(
     """Render the captures of a dataset into one file.
 
     out: the file; while the run is unfinished its parts lie in ``<out>.parts``.
-    card: facts and splits; by default the card of the adapter's name.
+    card: facts and splits; by default the adapter's own, if it makes one, else the card of its name.
     workers: processes on this machine.  scheduler: address of a Dask cluster, instead of them.
     limit: only the first captures.  samples: only captures whose id matches one of these patterns.
     resume: keep what an earlier run of the same settings finished; other settings are refused.
@@ -84,8 +84,8 @@ def render_dataset(
     Raises DatasetNotFoundError, InvalidSettingError, UnknownNameError, OutputError (disk, lock, other settings).
     """
     plan = plan or Plan()
-    card = card or card_of(adapter.name)
-    attributes = run_attributes(adapter.name, plan, card)
+    card = card or getattr(adapter, "card", None) or card_of(adapter.name)
+    attributes = run_attributes(card.name, plan, card)
     everything = adapter.capture_ids()
     run = _Run(out, selected(everything, limit, samples), len(everything), attributes, progress)
     check_plan(plan)
@@ -97,7 +97,7 @@ def render_dataset(
         run.notes += [note] if note else []
         run.kept = kept_captures(out, attributes, run.chosen) if resume else {}
         folder = begin_parts(out, attributes, fresh=not resume)
-        job = _Job(Portable(adapter), plan, Origin(adapter.name, card.splits), folder.absolute(), attributes)
+        job = _Job(Portable(adapter), plan, Origin(card.name, card.splits), folder.absolute(), attributes)
         with closing(
             outcomes(partial(_part, job), run.todo(), workers=workers, scheduler=scheduler, shared=str(folder))
         ) as results:

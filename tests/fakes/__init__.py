@@ -7,6 +7,7 @@ A fake proves that an adapter agrees with what we know of a layout, and nothing 
     write(root)          builds the tree
     VARIANTS             name -> Variant: what goes wrong in real copies, and what must happen then
     OPTIONS              keyword arguments for the adapter beside ``root`` (optional)
+    LISTING_READS        names of small descriptions that listing may open (optional; nothing else is opened)
 
 and tests/conformance/test_adapters.py does the rest for every registered adapter.
 """
