@@ -110,7 +110,7 @@ class Folder:
         photographs = _matching(self._root, _filled(about.photographs, path)) if about.photographs else []
         return Capture(
             id=capture_id,
-            subject=groups["subject"],
+            subject=str(groups["subject"]),
             scan=replace(scan, name=capture_id),
             landmarks=landmarks,
             photographs=partial(_photographs, photographs, about.cameras) if photographs else None,
@@ -142,6 +142,10 @@ class Folder:
                 if match is None:
                     continue
                 capture_id = relative.removesuffix(path.suffix)
+                if not match["subject"]:
+                    raise InvalidDataError(
+                        f"{path}: 'scans' in {DESCRIPTION} finds no subject in this path; narrow it."
+                    )
                 if capture_id in found:
                     raise InvalidDataError(
                         f"{path}: {found[capture_id][0].name} has the same name; narrow 'scans' in {DESCRIPTION}."

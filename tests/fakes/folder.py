@@ -69,6 +69,9 @@ VARIANTS = {
     "no toml": Variant(lambda root: edit(root, "name =", "name"), "not a TOML file"),
     "unknown key": Variant(lambda root: edit(root, "front", "frnt"), "unknown frnt. Expected name, scans"),
     "no subject": Variant(lambda root: edit(root, "subject", "person"), "no group 'subject'"),
+    "subject may be missing": Variant(
+        lambda root: edit(root, "(?P<subject>[^/]+)/", "(?P<subject>b[^/]+)?[^/]*/"), "finds no subject in this path"
+    ),
     "no expression": Variant(lambda root: edit(root, "(?P<expression>", "(?P<expression"), "not a regular expression"),
     "nothing matches": Variant(lambda root: edit(root, "obj|ply", "stl"), "Expected paths that match"),
     "metres declared": Variant(lambda root: edit(root, '"cm"', '"m"'), "expected 100 to 750 mm.*unit=cm"),
