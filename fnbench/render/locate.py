@@ -113,7 +113,7 @@ def locate(scan: Scan) -> Located:
     if not seen and (fit.residual > SURE[0] or nose > SURE[1]):
         raise InvalidDataError(
             f"{scan.name}: the template head fits with {fit.residual:.1f} mm (nose {nose:.1f}), doubtful above "
-            f"{SURE[0]} ({SURE[1]}), and the face cascade sees no face in its frontal view; give landmarks for this scan."
+            f"{SURE[0]} ({SURE[1]}), and the face cascade sees no face in its frontal view; give landmarks."
         )
     return Located(found, frame, fit, seen)
 
