@@ -32,15 +32,15 @@ from fnbench.render.shade import surface_maps
 from fnbench.scans import head
 from fnbench.scans.align import Alignment, Patch, Surface, assess, closest_points, costs, deform, icp, surface
 from fnbench.scans.head import template
-from fnbench.scans.landmarks import eye_distance, head_pose
+from fnbench.scans.landmarks import eye_distance
 from fnbench.scans.normals import vertex_normals
 from fnbench.types import Scan
 
-RESIDUAL = 3.5
-"""Largest mean distance between template face and scan after the similarity fit, in mm; real heads give 1.5 to 3."""
-NOSE = 6.7
+RESIDUAL = 3.2
+"""Largest mean distance between template face and scan after the similarity fit, in mm; real heads give 1.2 to 2.7."""
+NOSE = 6.0
 """Largest mean distance of the template's nose, in mm: it rejects what is round and has no nose (7 and more)."""
-SURE = (2.7, 5.0)
+SURE = (2.7, 4.0)
 """Residual and nose distance below which a face needs no cascade: hats, beards and odd light can hide one from it."""
 COVERAGE = 0.75
 """Smallest share of the template's face points that must find the scan."""
@@ -81,16 +81,12 @@ class Located:
     @property
     def attributes(self) -> dict[str, Any]:
         """What is stored with every sample, in JSON types."""
-        yaw, pitch, roll = head_pose(self.frame)
         return {
-            "landmarks": "template head aligned by ICP",
+            "landmark_source": "template alignment",
             "landmark_residual_mm": round(self.alignment.residual, 3),
             "landmark_coverage": round(self.alignment.coverage, 3),
             "template_scale": round(self.alignment.scale, 4),
             "face_cascade": self.cascade,
-            "scan_yaw": round(yaw, 1),
-            "scan_pitch": round(pitch, 1),
-            "scan_roll": round(roll, 1),
         }
 
 

@@ -36,6 +36,7 @@ from fnbench.render.views import (
     view_name,
     whereabouts,
 )
+from fnbench.scans.landmarks import head_pose
 from fnbench.scans.normals import vertex_normals
 from fnbench.types import Capture, NormalMap, Photograph, Sample, Scan
 
@@ -89,16 +90,19 @@ def sample_id(capture: Capture, view: str) -> str:
 
 
 def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
-    landmarks, attributes = capture.landmarks, {"landmark_source": "dataset"}
+    landmarks = capture.landmarks
+    attributes: dict[str, Any] = {"landmark_source": "dataset"}
     if landmarks is None:
-        from fnbench.render.locate import locate  # type: ignore[import-not-found]  # lands with the scans
+        from fnbench.render.locate import locate  # scans with landmarks need no search
 
         found = locate(scan)
-        landmarks = found.landmarks
-        attributes = {"landmark_source": "template alignment", "landmark_residual": round(found.residual, 3)}
+        landmarks, attributes = found.landmarks, found.attributes
     belongs = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else scan.labels > 0
     normals = vertex_normals(scan.vertices, scan.faces)
-    return _Face(capture, scan, normals, landmarks, face_frame(landmarks, capture.id), belongs, attributes)
+    frame = face_frame(landmarks, capture.id)
+    turned = zip(("scan_yaw", "scan_pitch", "scan_roll"), head_pose(frame.rotation), strict=True)
+    attributes |= {name: round(degrees, 1) for name, degrees in turned}
+    return _Face(capture, scan, normals, landmarks, frame, belongs, attributes)
 
 
 def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
