@@ -255,7 +255,6 @@ class _Job:
 class _Part:
     """What a worker says of a finished part."""
 
-    samples: int
     notes: tuple[str, ...]
 
 
@@ -271,9 +270,8 @@ def _part(job: _Job, capture_id: str) -> _Part:
             f"{capture_id}: the adapter returned capture {capture.id!r}; expected the one asked for."
         )
     samples = samples_of(capture, job.plan, _renderer(job.plan.renderer), job.origin)
-    path = part_path(job.folder, capture_id)
-    write_encoded(path, map(encode_sample, samples), job.attributes)
-    return _Part(len(Store(path)), capture.scan.notes if capture.scan is not None else ())
+    write_encoded(part_path(job.folder, capture_id), map(encode_sample, samples), job.attributes)
+    return _Part(capture.scan.notes if capture.scan is not None else ())
 
 
 def _renderer(name: str) -> Renderer:

@@ -23,7 +23,7 @@ from typing import Any
 
 from fnbench.errors import InvalidStoreError, OutputError
 from fnbench.files import write_text
-from fnbench.store import Store
+from fnbench.store import Store, is_finished
 from fnbench.store.schema import GENERATOR, canonical_json
 
 _NAME_LENGTH = 60
@@ -99,10 +99,8 @@ def _in_parts(folder: Path, capture_ids: Sequence[str]) -> dict[str, Path]:
     found = {}
     for capture_id in capture_ids:
         path = part_path(folder, capture_id)
-        if path.is_file():
-            with suppress(InvalidStoreError):
-                Store(path)
-                found[capture_id] = path
+        if path.is_file() and is_finished(path):
+            found[capture_id] = path
     return found
 
 

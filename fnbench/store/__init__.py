@@ -10,7 +10,7 @@ verify   proof that a file is whole
 
 from fnbench.store.codec import Encoded, encode_sample
 from fnbench.store.merge import merge_captures, merge_stores
-from fnbench.store.read import Store
+from fnbench.store.read import Store, is_finished
 from fnbench.store.schema import SCHEMA
 from fnbench.store.verify import Finding, Verification, verify_store
 from fnbench.store.write import write_encoded, write_samples
@@ -22,6 +22,7 @@ __all__ = [
     "Store",
     "Verification",
     "encode_sample",
+    "is_finished",
     "merge_captures",
     "merge_stores",
     "verify_store",

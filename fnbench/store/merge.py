@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -33,8 +34,7 @@ def merge_stores(
     if not paths:
         raise InvalidStoreError("nothing to merge; expected at least one .h5 file.")
     attributes = _shared_attributes(paths)
-    samples = (sample for source in _reported(paths, progress) for sample in _Source(source).samples())
-    return _joined(samples, paths, Path(path), attributes)
+    return _joined(_all_samples(paths, progress), paths, Path(path), attributes)
 
 
 def merge_captures(
@@ -64,42 +64,49 @@ def _joined(samples: Iterable[Encoded], sources: Sequence[Path], path: Path, att
 
 
 def _by_capture(captures: Mapping[str, Path], progress: Callable[[int, int], None] | None) -> Iterator[Encoded]:
-    source: _Source | None = None
-    for done, (capture, path) in enumerate(captures.items(), 1):
-        if source is None or source.path != path:  # an existing file holds many captures, a part one
-            source = _Source(path)
-        yield from source.samples(capture)
-        if progress is not None:
-            progress(done, len(captures))
+    with ExitStack() as stack:
+        source: _Source | None = None
+        for done, (capture, path) in enumerate(captures.items(), 1):
+            if source is None or source.path != path:  # an existing file holds many captures, a part one
+                stack.close()
+                source = stack.enter_context(_source(path))
+            yield from source.samples(capture)
+            if progress is not None:
+                progress(done, len(captures))
 
 
-def _reported(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> Iterator[Path]:
+def _all_samples(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> Iterator[Encoded]:
     for done, path in enumerate(paths, 1):
-        yield path
+        with _source(path) as source:
+            yield from source.samples()
         if progress is not None:
             progress(done, len(paths))
 
 
 class _Source:
-    """A file whose samples are copied as they lie there, compressed."""
+    """An open file whose samples are copied as they lie there, compressed."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, file: h5py.File, path: Path) -> None:
         self.path = path
-        with open_store(path) as file:
-            self._size = file["mask"].shape[1:]
-            self._columns = {f.name: file[f.name].asstr()[:] if f.dtype == TEXT else file[f.name][:] for f in FIELDS}
-            self._names = [field.name for field in MAPS if field.name in file]
-            _check_filters(file, self._names, path)
+        self._size = file["mask"].shape[1:]
+        self._columns = {f.name: file[f.name].asstr()[:] if f.dtype == TEXT else file[f.name][:] for f in FIELDS}
+        self._maps = {field.name: file[field.name] for field in MAPS if field.name in file}
+        _check_filters(self._maps, path)
 
     def samples(self, capture: str | None = None) -> Iterator[Encoded]:
         """The samples of one capture, or of all."""
         found = self._columns["capture"]
-        with h5py.File(self.path, "r", locking="best-effort") as file:
-            for index in range(len(found)) if capture is None else np.flatnonzero(found == capture):
-                fields = {name: values[index] for name, values in self._columns.items()}
-                fields["sha256"] = bytes(fields["sha256"]).decode("ascii")
-                chunks = {name: _chunk(file[name], int(index), self.path) for name in self._names}
-                yield Encoded(self._size, chunks, fields)
+        for index in range(len(found)) if capture is None else np.flatnonzero(found == capture):
+            fields = {name: values[index] for name, values in self._columns.items()}
+            fields["sha256"] = bytes(fields["sha256"]).decode("ascii")
+            chunks = {name: _chunk(dataset, int(index), self.path) for name, dataset in self._maps.items()}
+            yield Encoded(self._size, chunks, fields)
+
+
+@contextmanager
+def _source(path: Path) -> Iterator[_Source]:
+    with open_store(path) as file:
+        yield _Source(file, path)
 
 
 def _shared_attributes(paths: Sequence[Path]) -> dict[str, Any]:
@@ -128,9 +135,8 @@ def _joined_selection(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]
     }
 
 
-def _check_filters(file: h5py.File, names: Sequence[str], path: Path) -> None:
-    for name in names:
-        dataset = file[name]
+def _check_filters(maps: Mapping[str, h5py.Dataset], path: Path) -> None:
+    for name, dataset in maps.items():
         if dataset.compression != "gzip" or not dataset.shuffle or dataset.chunks != (1, *dataset.shape[1:]):
             raise InvalidStoreError(
                 f"{path}: dataset {name!r} is stored with {dataset.compression or 'no compression'} and chunks "

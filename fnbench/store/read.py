@@ -206,6 +206,15 @@ def open_store(path: Path) -> h5py.File:
     return file
 
 
+def is_finished(path: Path) -> bool:
+    """Whether a file of ours was written to its end: openable, and with its content hash; no further check."""
+    try:
+        with h5py.File(path, "r", locking="best-effort") as file:
+            return "content_hash" in file.attrs
+    except OSError:
+        return False
+
+
 def check_signature(path: Path) -> None:
     """Refuse what is no HDF5 file, and name what it seems to be."""
     try:
