@@ -22,6 +22,7 @@ from fnbench.errors import UnknownNameError
 DATASETS: dict[str, str] = {
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
+    "facescape": "fnbench.adapters.facescape:FaceScape",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
     "folder": "fnbench.adapters.folder:Folder",
