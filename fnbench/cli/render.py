@@ -110,7 +110,13 @@ def merge(shards: tuple[Path, ...], out: Path) -> None:
 
 @click.command("export")
 @click.argument("file", type=_FILE)
-@click.option("--format", "format_", type=click.Choice(["png16", "exr", "npy", "webdataset"]), required=True)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice(["png16", "exr", "npy", "webdataset"]),
+    required=True,
+    help="What the files are.",
+)
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @click.option("--split", type=click.Choice(["train", "val", "test"]), help="Only this split.")
 @click.option("--frame", default="canonical", show_default=True, help="Convention of the written normals.")
