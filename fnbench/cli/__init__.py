@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render
+from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render, report
 from fnbench.errors import FnbenchError
 
 
@@ -42,3 +42,4 @@ main.add_command(render.ls)
 main.add_command(render.merge)
 main.add_command(render.render_gt)
 main.add_command(render.verify)
+main.add_command(report.report)

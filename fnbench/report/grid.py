@@ -18,6 +18,8 @@ from fnbench.files import replacing
 ERROR_SCALE = 45.0
 """Degrees at the bright end of the error colours."""
 ERROR_COLOURS = "magma"
+LONGEST = 34
+"""Characters of a label that fit beside a row; the end is kept, because ids differ there."""
 _PAPER = 0.94
 
 
@@ -57,16 +59,40 @@ def write_grid(path: Path, title: str, rows: Sequence[GridRow]) -> None:
 
     rows: at least one. Raises OutputError when the file cannot be written.
     """
+    write_grids([path], title, rows)
+
+
+def write_grids(paths: Sequence[Path], title: str, rows: Sequence[GridRow]) -> None:
+    """Write one grid to several files: SVG where the name ends so, PNG elsewhere.
+
+    rows: at least one. Raises OutputError when the file cannot be written.
+    """
+    from matplotlib import rc_context
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
     from matplotlib.figure import Figure
 
-    cell = 1.9
-    figure = Figure(figsize=(4 * cell + 1.1, len(rows) * cell + 0.75), dpi=110, facecolor="white", layout="constrained")
+    # Placed by hand: solving the layout of a hundred pictures takes longer than drawing them.
+    cell, gap, top, left, right = 1.9, 0.2, 0.62, 0.3, 0.85
+    width, height = left + 4 * cell + 3 * 0.08 + right, top + len(rows) * (cell + gap)
+    figure = Figure(figsize=(width, height), dpi=110, facecolor="white")
     FigureCanvasAgg(figure)
     scale = Normalize(0, ERROR_SCALE)
-    axes = figure.subplots(len(rows), 4, squeeze=False)
+    axes = [
+        [
+            figure.add_axes(
+                (
+                    (left + column * (cell + 0.08)) / width,
+                    1 - (top + place * (cell + gap) + cell) / height,
+                    cell / width,
+                    cell / height,
+                )
+            )
+            for column in range(4)
+        ]
+        for place in range(len(rows))
+    ]
     for line, row in zip(axes, rows, strict=True):
         line[0].imshow(row.image)
         line[1].imshow(normal_colours(row.target, row.mask))
@@ -75,7 +101,8 @@ def write_grid(path: Path, title: str, rows: Sequence[GridRow]) -> None:
         errors = np.ma.masked_array(row.error, ~row.mask)
         line[3].imshow(errors, norm=scale, cmap=ERROR_COLOURS, interpolation="nearest")
         mean = float(errors.mean()) if row.mask.any() else float("nan")
-        line[0].set_ylabel(row.label, fontsize=8, parse_math=False)
+        label = row.label if len(row.label) <= LONGEST else f"\u2026{row.label[1 - LONGEST :]}"
+        line[0].set_ylabel(label, fontsize=8, parse_math=False)
         line[3].set_xlabel(f"mean {mean:.1f}°", fontsize=8, labelpad=2)
         for axis in line:
             axis.set_xticks([])
@@ -83,15 +110,13 @@ def write_grid(path: Path, title: str, rows: Sequence[GridRow]) -> None:
             axis.spines[:].set_visible(False)
     for axis, name in zip(axes[0], ("image", "target", "predicted", "error"), strict=True):
         axis.set_title(name, fontsize=10)
-    bar = figure.colorbar(
-        ScalarMappable(scale, ERROR_COLOURS),
-        ax=axes[:, 3].tolist(),
-        shrink=min(1.0, 3 / len(rows)),
-        extend="max",
-        pad=0.03,
-    )
+    long = min(height - top - gap, 3 * cell)
+    beside = figure.add_axes(((width - right + 0.12) / width, 1 - (top + long) / height, 0.12 / width, long / height))
+    bar = figure.colorbar(ScalarMappable(scale, ERROR_COLOURS), cax=beside, extend="max")
     bar.set_label("angular error (degrees)", fontsize=8)
     bar.ax.tick_params(labelsize=8)
-    figure.suptitle(title, fontsize=11, parse_math=False)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png")
+    figure.suptitle(title, fontsize=11, y=1 - 0.08 / height, va="top", parse_math=False)
+    for path in paths:
+        kind = "svg" if path.suffix == ".svg" else "png"
+        with replacing(path) as temporary, rc_context({"svg.hashsalt": "fnbench"}):
+            figure.savefig(temporary, format=kind, metadata={"Date" if kind == "svg" else "Software": None})

@@ -1,0 +1,62 @@
+"""Verbs that show: reports, contact sheets, model cards, citations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.command()
+@click.option("--records", type=click.Path(path_type=Path), required=True, help="Folder with records of fnbench eval.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The HTML file to write.")
+@click.option("--data", type=click.Path(path_type=Path), help="The .h5 file of the evaluation; without it no samples.")
+@click.option("--dataset", help="Take only records of this dataset.")
+@click.option("--split", help="Take only records of this split.")
+@click.option("--protocol", help="Take only records of this protocol.")
+@click.option("--figures", type=click.Path(path_type=Path), help="Folder for the figures as PNG and SVG.")
+@click.option("--samples-of", help="Model that chooses worst and best samples; the first of the table by default.")
+@click.option("--compare", nargs=2, help="Two models to compare; with two records they are compared anyway.")
+@click.option("--model", multiple=True, help="NAME=file.py:Class, for a model that is not built in. May be repeated.")
+@click.option("--weights", multiple=True, help="NAME=FILE, the weights of the evaluation. May be repeated.")
+@click.option("--predictions", multiple=True, help="NAME=DIR, saved predictions of a record. May be repeated.")
+@click.option("--device", help="cpu, cuda, cuda:1 ... for models that are run again.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the random samples.")
+def report(
+    records: Path,
+    out: Path,
+    data: Path | None,
+    dataset: str | None,
+    split: str | None,
+    protocol: str | None,
+    figures: Path | None,
+    samples_of: str | None,
+    compare: tuple[str, str] | None,
+    model: tuple[str, ...],
+    weights: tuple[str, ...],
+    predictions: tuple[str, ...],
+    device: str | None,
+    seed: int,
+) -> None:
+    """Write one HTML file that shows records: tables, curves, breakdowns, and samples with their maps.
+
+    The file loads nothing and opens from disk. Models are run again for the samples that are shown.
+
+    \b
+    Example:
+        fnbench report --records run --data florence.h5 --out report.html
+        fnbench report --records run --data florence.h5 --out report.html --figures figures
+    """
+    from fnbench.report.build import Choices, Selection, build
+    from fnbench.report.sources import sources_from
+
+    written = build(
+        Selection(records, dataset, split, protocol),
+        data,
+        out,
+        figures=figures,
+        sources=sources_from(model, weights, predictions, device),
+        choices=Choices(samples_of, compare, seed),
+    )
+    for path in written:
+        click.echo(path)
