@@ -92,9 +92,9 @@ def test_photographs_are_cut_out_of_the_texture():
     scan = atlas()
     scan.texture[:, WIDTH:] = 200
     left, right = recover_cameras(scan)
-    assert left.pixels(scan.texture).shape == (HEIGHT, WIDTH, 3)
-    assert left.pixels(scan.texture).max() == 0
-    assert right.pixels(scan.texture).min() == 200
+    assert left.image.shape == (HEIGHT, WIDTH, 3)
+    assert left.image.max() == 0
+    assert right.image.min() == 200
 
 
 def test_the_real_scan_gives_its_two_photographs(shared_data):

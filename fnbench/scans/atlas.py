@@ -61,21 +61,18 @@ class _Pinhole(NamedTuple):
 class AtlasPhotograph:
     """One photograph inside a texture atlas.
 
+    image: (h, w, 3) uint8, cut out of the texture.
     camera: perspective, world frame of the scan, pixels of the photograph (not of the atlas).
     box: left, top, right, bottom of the photograph in atlas pixels.
     pairs: texture coordinates it explains.  median_px, p90_px: their reprojection error.
     """
 
+    image: NDArray[np.uint8]
     camera: Camera
     box: tuple[int, int, int, int]
     pairs: int
     median_px: float
     p90_px: float
-
-    def pixels(self, texture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """(h, w, 3) uint8: the photograph cut out of the texture."""
-        left, top, right, bottom = self.box
-        return np.ascontiguousarray(texture[top:bottom, left:right])
 
 
 def recover_cameras(scan: Scan, seed: int = 0) -> tuple[AtlasPhotograph, ...]:
@@ -96,7 +93,7 @@ def recover_cameras(scan: Scan, seed: int = 0) -> tuple[AtlasPhotograph, ...]:
     fits = [_fit(points[pick], pixels[pick], limit, scan.name) for pick in groups]
     cells = _cells([pixels[pick] for pick in groups], size, scan.name)
     found = [
-        _photograph(fit, cell, points[pick], pixels[pick], scan.name)
+        _photograph(fit, cell, points[pick], pixels[pick], scan.texture, scan.name)
         for fit, cell, pick in zip(fits, cells, groups, strict=True)
     ]
     return tuple(sorted(found, key=lambda photo: (photo.box[1], photo.box[0])))
@@ -295,6 +292,7 @@ def _photograph(
     box: tuple[int, int, int, int],
     points: NDArray[np.float64],
     pixels: NDArray[np.float64],
+    texture: NDArray[np.uint8],
     name: str,
 ) -> AtlasPhotograph:
     K, R, t = fit
@@ -317,4 +315,5 @@ def _photograph(
             "its sides, expected near the middle; the photograph was cropped: render the images instead."
         )
     camera = Camera.from_opencv(shifted, np.column_stack([R, t]), width, height)
-    return AtlasPhotograph(camera, box, len(points), median, p90)
+    image = np.ascontiguousarray(texture[top:bottom, left:right])
+    return AtlasPhotograph(image, camera, box, len(points), median, p90)
