@@ -261,6 +261,89 @@ def test_fm33_a_run_killed_at_random_moments_gives_the_same_file(root):
     assert not [path.name for path in out.parent.iterdir() if "f.h5" in path.name and path != out]
 
 
+def test_fm59_an_interrupt_while_merging_keeps_the_parts(root, monkeypatch):
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    out = root.parent / "f.h5"
+    with monkeypatch.context() as patch:
+        patch.setattr("fnbench.render.groundtruth.merge_captures", interrupted)
+        report = render_dataset(Spheres(root), out, PLAN)
+    assert report.interrupted
+    assert not out.exists()
+    assert len(render_dataset(Spheres(root), out, PLAN).skipped) == 6
+
+
+_LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv.pop(1)),) * 2)
+sys.argv[0] = "fnbench"
+from fnbench.cli import main
+main()
+"""
+
+
+@pytest.mark.parametrize("limit", [9_000, 90_000])
+def test_fm38_a_disk_that_fills_up_ends_the_run_and_resuming_completes_it(root, limit):
+    """A file size limit stands for the full disk: too little for a part, or only too little for the whole."""
+    out = root.parent / "f.h5"
+    write_captures(root, IDS)
+    arguments = command(root, out)[3:]
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(limit), *arguments],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 2, done.stderr
+    assert "cannot be written" in done.stderr.splitlines()[-1]
+    assert "free some space" in done.stderr.splitlines()[-1]
+    assert not out.exists()
+    assert not list(root.parent.glob(".*"))
+    assert not list(root.parent.glob("f.h5.parts/.*"))
+    assert render_dataset(Spheres(root), out, PLAN).ok
+    assert verify_store(out).ok
+
+
+def test_peak_memory_does_not_grow_with_the_number_of_captures(root):
+    """A hundred captures pass through one process; all their samples together would take 20 MB."""
+    write_captures(root, [f"s{index:03d}/a" for index in range(100)])
+    few, many = (_peak(root, root.parent / f"{limit}.h5", limit) for limit in (10, 100))
+    assert many - few < 6_000, f"{few} kB for 10 captures, {many} kB for 100"
+
+
+_PEAK = """
+import resource, sys
+from pathlib import Path
+from fnbench.render.groundtruth import render_dataset
+from fnbench.render.plan import Plan
+from tests.toy_adapters import Spheres
+report = render_dataset(Spheres(Path(sys.argv[1])), Path(sys.argv[2]), Plan(size=128), limit=int(sys.argv[3]))
+assert report.ok
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+def _peak(root: Path, out: Path, limit: int) -> int:
+    arguments = [sys.executable, "-c", _PEAK, str(root), str(out), str(limit)]
+    return int(subprocess.run(arguments, cwd=REPOSITORY, capture_output=True, text=True, check=True).stdout)
+
+
+def test_on_a_terminal_progress_is_one_line_that_changes(root):
+    ours, theirs = os.openpty()
+    with subprocess.Popen(
+        command(root, root.parent / "f.h5"), cwd=REPOSITORY, stdout=subprocess.DEVNULL, stderr=theirs
+    ) as process:
+        process.wait(300)
+        shown = os.read(ours, 65536).decode()
+    for descriptor in (ours, theirs):
+        os.close(descriptor)
+    assert shown.count("\r\x1b[K") == 7
+    assert "6/6 captures" in shown
+    assert " left" in shown
+
+
 def test_fm33_a_damaged_part_is_made_again(root):
     out = root.parent / "f.h5"
     write_captures(root, [*IDS[:3], f"{IDS[3]} fail"])

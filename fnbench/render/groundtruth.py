@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from fnbench.cards import DatasetCard, SplitRule, card_names, load_card
-from fnbench.errors import FnbenchError, InvalidDataError, InvalidSettingError, UnknownNameError
+from fnbench.errors import FnbenchError, InvalidDataError, InvalidSettingError, OutputError, UnknownNameError
 from fnbench.files import check_writable, write_text
 from fnbench.registry import Portable
 from fnbench.render.backends import Renderer, renderer
@@ -96,21 +96,26 @@ def render_dataset(
     with locked(out) as note:
         run.notes += [note] if note else []
         run.kept = kept_captures(out, attributes, run.chosen) if resume else {}
-        folder = begin_parts(out, attributes, fresh=not resume)
-        job = _Job(Portable(adapter), plan, Origin(card.name, card.splits), folder.absolute(), attributes)
-        with closing(
-            outcomes(partial(_part, job), run.todo(), workers=workers, scheduler=scheduler, shared=str(folder))
-        ) as results:
-            run.follow(results, folder, strict)
-        return run.finish(folder)
+        folder = begin_parts(out, attributes, fresh=not resume).absolute()
+        work = partial(_part, _Job(Portable(adapter), plan, Origin(card.name, card.splits), folder, attributes))
+        results = outcomes(work, run.todo(), workers=workers, scheduler=scheduler, shared=str(folder))
+        try:
+            with closing(results):
+                run.follow(results, folder, strict)
+            run.merge()
+        except KeyboardInterrupt:
+            run.interrupted = True
+            run.written |= run.finished_meanwhile(folder)
+        return run.report()
 
 
 def check_plan(plan: Plan) -> None:
     """Refuse a renderer that is unknown or not installed, and unknown appearance settings, before any work."""
-    from fnbench.render.appearance import settings_from
-
     renderer(plan.renderer)
-    settings_from(plan.appearance)
+    if plan.appearance:
+        from fnbench.render.appearance import settings_from  # photographs and measured normals need none of it
+
+        settings_from(plan.appearance)
 
 
 def card_of(dataset: str) -> DatasetCard:
@@ -168,6 +173,7 @@ class _Run:
     written: dict[str, Path] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    samples: int = 0
     interrupted: bool = False
     begun: float = field(default_factory=time.monotonic)
 
@@ -176,39 +182,36 @@ class _Run:
         return (name for name in self.chosen if name not in self.kept)
 
     def follow(self, results: Iterator[Outcome[str, _Part]], folder: Path, strict: bool) -> None:
-        """Take in the outcomes as they come."""
+        """Take in the outcomes as they come. An output that cannot be written ends the run, as it would end all."""
         self._tell()
-        try:
-            for outcome in results:
-                if outcome.value is not None:
-                    self.written[outcome.task] = part_path(folder, outcome.task)
-                    self.notes += [f"{outcome.task}: {note}" for note in outcome.value.notes]
-                elif strict and outcome.error is not None:
-                    raise outcome.error
-                else:
-                    self.failed[outcome.task] = _message(outcome, folder)
-                self._tell()
-        except KeyboardInterrupt:
-            self.interrupted = True
+        for outcome in results:
+            if outcome.value is not None:
+                self.written[outcome.task] = part_path(folder, outcome.task)
+                self.notes += [f"{outcome.task}: {note}" for note in outcome.value.notes]
+            elif outcome.error is not None and (strict or isinstance(outcome.error, OutputError)):
+                raise outcome.error
+            else:
+                self.failed[outcome.task] = _message(outcome, folder)
+            self._tell()
 
-    def finish(self, folder: Path) -> RenderReport:
+    def finished_meanwhile(self, folder: Path) -> dict[str, Path]:
+        """Captures that were running when the run was interrupted, and are whole."""
+        return {name: path for name in self.todo() if (path := part_path(folder, name)).is_file()}
+
+    def merge(self) -> None:
         """Merge what there is into the final file; parts stay only while something is left to be done."""
-        if self.interrupted:
-            # captures that were running have been finished meanwhile
-            self.written |= {name: path for name in self.todo() if (path := part_path(folder, name)).is_file()}
-            return self.report()
         done = self.kept | self.written
         present = {name: done[name] for name in self.chosen if name in done}
         if not present:
-            return self.report()
+            return
         if set(present.values()) != {self.out} or len(present) != len(set(Store(self.out).captures)):
             selection = {"captures": self.available, "written": len(present), "failed": sorted(self.failed)}
             merge_captures(present, self.out, {**self.attributes, "selection": selection})
+        self.samples = len(Store(self.out))
         if not self.failed:
             end_parts(self.out)
-        return self.report(samples=len(Store(self.out)))
 
-    def report(self, *, samples: int = 0, dry_run: bool = False) -> RenderReport:
+    def report(self, *, dry_run: bool = False) -> RenderReport:
         """What has been done so far."""
         done = {*self.kept, *self.written, *self.failed}
         return RenderReport(
@@ -217,7 +220,7 @@ class _Run:
             skipped=tuple(name for name in self.chosen if name in self.kept),
             failed={name: self.failed[name] for name in self.chosen if name in self.failed},
             pending=tuple(name for name in self.chosen if name not in done),
-            samples=samples,
+            samples=self.samples,
             seconds=time.monotonic() - self.begun,
             notes=tuple(self.notes),
             interrupted=self.interrupted,

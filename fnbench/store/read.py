@@ -279,12 +279,12 @@ def check_schema(file: h5py.File, path: Path) -> None:
         raise InvalidStoreError(
             f"{path}: attributes {', '.join(absent)} are missing; expected {', '.join(ATTRIBUTES)}."
         )
-    for field in (*FIELDS, *MAPS):
-        _check_link(file, field, path)
-    count, height, width = file["mask"].shape if file["mask"].ndim == 3 else (-1, -1, -1)
-    for field in (*FIELDS, *MAPS):
-        if field.name in file:
-            _check_dataset(file[field.name], field, (count, *field.sample_shape(height, width)), path)
+    found = {field: _dataset(file, field, path) for field in (*MAPS, *FIELDS)}
+    mask = next(dataset for field, dataset in found.items() if dataset is not None and field.name == "mask")
+    count, height, width = mask.shape if mask.ndim == 3 else (-1, -1, -1)
+    for field, dataset in found.items():
+        if dataset is not None:
+            _check_dataset(dataset, field, (count, *field.sample_shape(height, width)), path)
 
 
 def read_attributes(file: h5py.File) -> dict[str, Any]:
@@ -293,23 +293,22 @@ def read_attributes(file: h5py.File) -> dict[str, Any]:
     return {**attributes, "settings": json.loads(attributes["settings"])}
 
 
-def _check_link(file: h5py.File, field: Field, path: Path) -> None:
-    if field.name not in file and file.get(field.name, getlink=True) is None:
-        if field.required:
-            raise InvalidStoreError(
-                f"{path}: dataset {field.name!r} is missing; found {', '.join(sorted(file)) or 'none'}. "
-                f"Render or convert the file again.",
-                code="FM-34",
-            )
-        return
-    if isinstance(file.get(field.name, getlink=True), h5py.ExternalLink) or not isinstance(
-        file.get(field.name), h5py.Dataset
-    ):
+def _dataset(file: h5py.File, field: Field, path: Path) -> h5py.Dataset | None:
+    try:
+        link = file.id.links.get_info(field.name.encode())
+    except (KeyError, RuntimeError):
+        if not field.required:
+            return None
         raise InvalidStoreError(
-            f"{path}: {field.name!r} is not a dataset of this file; links are not followed.",
+            f"{path}: dataset {field.name!r} is missing; found {', '.join(sorted(file)) or 'none'}. "
+            f"Render or convert the file again.",
             code="FM-34",
+        ) from None
+    dataset = file[field.name] if link.type == h5py.h5l.TYPE_HARD else None
+    if not isinstance(dataset, h5py.Dataset):
+        raise InvalidStoreError(
+            f"{path}: {field.name!r} is not a dataset of this file; links are not followed.", code="FM-34"
         )
-    dataset = file[field.name]
     if dataset.external:
         raise InvalidStoreError(f"{path}: dataset {field.name!r} keeps its bytes in another file; expected one file.")
     if dataset.is_virtual:
@@ -322,6 +321,7 @@ def _check_link(file: h5py.File, field: Field, path: Path) -> None:
                 f"{', '.join(missing[:10])}. Put them back, or merge the shards: fnbench merge.",
                 code="FM-37",
             )
+    return dataset
 
 
 def _check_dataset(dataset: h5py.Dataset, field: Field, shape: tuple[int, ...], path: Path) -> None:
