@@ -20,19 +20,25 @@ from typing import Any
 from fnbench.errors import UnknownNameError
 
 DATASETS: dict[str, str] = {
+    "affectnet": "fnbench.adapters.affectnet:AffectNet",
+    "bjut3d": "fnbench.adapters.bjut3d:Bjut3d",
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
+    "celebahq": "fnbench.adapters.celebahq:CelebaHq",
     "facescape": "fnbench.adapters.facescape:FaceScape",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",
     "folder": "fnbench.adapters.folder:Folder",
     "headspace": "fnbench.adapters.headspace:Headspace",
     "ict": "fnbench.adapters.ict:Ict",
+    "ict3drfe": "fnbench.adapters.ict3drfe:Ict3dRfe",
     "multiface": "fnbench.adapters.multiface:Multiface",
     "nphm": "fnbench.adapters.nphm:Nphm",
     "photoface": "fnbench.adapters.photoface:Photoface",
     "stirling": "fnbench.adapters.stirling:Stirling",
     "synthetic": "fnbench.adapters.synthetic:Synthetic",
+    "synthhuman": "fnbench.adapters.synthhuman:SynthHuman",
+    "w300": "fnbench.adapters.w300:W300",
 }
 """Dataset id -> import path of its adapter."""
 

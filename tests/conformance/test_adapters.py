@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib
+import importlib.util
 import json
 import pickle
 import re
@@ -26,7 +27,6 @@ from fnbench.types import Capture
 from fnbench.validate import validate
 
 FAKES = Path(__file__).resolve().parent.parent / "fakes"
-NAMES = sorted(name for name in DATASETS if (FAKES / f"{name.replace('-', '_')}.py").is_file())
 
 
 def fake_of(name: str) -> ModuleType:
@@ -42,9 +42,19 @@ def adapter_of(name: str, root: Path | None):
     return resolve(name, kind="dataset")(root, **getattr(fake_of(name), "OPTIONS", {}))
 
 
+def case(name: str, *rest: object, id: str = ""):
+    """A parameter set that is skipped where an optional library of the dataset is not installed."""
+    needed = getattr(fake_of(name), "NEEDS", None)
+    absent = needed is not None and importlib.util.find_spec(needed) is None
+    marks = [pytest.mark.skip(reason=f"{name} needs {needed}, an extra that is not installed")] if absent else []
+    return pytest.param(name, *rest, id=id or name, marks=marks)
+
+
+REGISTERED = sorted(name for name in DATASETS if (FAKES / f"{name.replace('-', '_')}.py").is_file())
+NAMES = [case(name) for name in REGISTERED]
 VARIANTS = [
-    pytest.param(name, variant, id=f"{name}-{title.replace(' ', '_')}")
-    for name in NAMES
+    case(name, variant, id=f"{name}-{title.replace(' ', '_')}")
+    for name in REGISTERED
     for title, variant in fake_of(name).VARIANTS.items()
 ]
 
@@ -239,8 +249,8 @@ def test_what_goes_wrong_in_real_copies_is_named_or_tolerated(name, variant, tre
 def load_all(name: str, root: Path) -> tuple[list[str], dict[str, str]]:
     """The ids that are listed, and by id (or by "" for the listing) the error of each that does not load."""
     refused = {}
-    adapter = adapter_of(name, root)
     try:
+        adapter = adapter_of(name, root)
         listed = list(adapter.capture_ids())
     except FnbenchError as error:
         return [], {"": str(error)}

@@ -8,6 +8,7 @@ A fake proves that an adapter agrees with what we know of a layout, and nothing 
     VARIANTS             name -> Variant: what goes wrong in real copies, and what must happen then
     OPTIONS              keyword arguments for the adapter beside ``root`` (optional)
     LISTING_READS        names of small descriptions that listing may open (optional; nothing else is opened)
+    NEEDS                the module of an extra without which nothing of it can be tested (optional)
 
 and tests/conformance/test_adapters.py does the rest for every registered adapter.
 """
