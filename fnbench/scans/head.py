@@ -92,13 +92,24 @@ def template() -> tuple[Scan, Array]:
 
 
 def _grid(spacing: float) -> tuple[Array, Array, Array]:
-    """Grid lines: steps of ``spacing`` in the face, 2.5 times that at the back of the head."""
+    """Grid lines: steps of ``spacing`` in the face, 1.6 times that in the ears, 3 times at the back of the head."""
     from fnbench.scans.polygonise import graded
 
-    fine, coarse = spacing, 2.5 * spacing
-    x = graded([(-112, coarse), (-72, coarse), (-56, fine), (56, fine), (72, coarse), (112, coarse)])
-    y = graded([(-155, coarse), (-128, coarse), (-108, fine), (32, fine), (52, coarse), (130, coarse)])
-    z = graded([(-195, coarse), (-30, coarse), (-8, fine), (75, fine)])
+    fine, middle, coarse = spacing, 1.6 * spacing, 3.0 * spacing
+    x = graded(
+        [
+            (-112, coarse),
+            (-95, middle),
+            (-70, middle),
+            (-58, fine),
+            (58, fine),
+            (70, middle),
+            (95, middle),
+            (112, coarse),
+        ]
+    )
+    y = graded([(-155, coarse), (-128, coarse), (-110, fine), (30, fine), (55, coarse), (130, coarse)])
+    z = graded([(-195, coarse), (-110, coarse), (-90, middle), (-40, middle), (-15, fine), (75, fine)])
     return x, y, z
 
 
