@@ -105,6 +105,7 @@ def regions(points: Array, shape: Shape) -> NDArray[np.uint8]:
     near = np.flatnonzero(candidate | (y < -107.0 - low))
     edge = _outline_distance(np.column_stack([x, y, z])[near], canonical_landmarks(shape)[16:7:-1])
     labels[near[edge < 15.0]] = REGIONS.index("jaw border")
+    labels[near[(edge >= 15.0) & (y[near] < -106.0 - low)]] = 0  # under the chin
     centre = LINE - 0.5 * m.drop
     oval = ((x / (m.half + 8.0)) ** 2 + ((y - centre) / (18.0 + 0.5 * m.drop)) ** 2 < 1) & (y < -50.0)
     labels[oval & (z > 0.0)] = REGIONS.index("mouth")
