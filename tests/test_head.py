@@ -161,7 +161,7 @@ def test_every_region_is_there_in_its_place(mean_mesh):
 
 @pytest.mark.parametrize("name", [item.name for item in fields(Identity)])
 def test_every_identity_parameter_changes_the_head(name):
-    points = head.template()[0].vertices[::7]
+    points = np.concatenate([head.template()[0].vertices[::7], near_surface(head.Shape())])
     changed = evaluate(head.surface(head.Shape(replace(Identity(), **{name: 2.0}))), points)[0]
     assert np.abs(changed - evaluate(head.surface(head.Shape()), points)[0]).max() > 0.3
 
