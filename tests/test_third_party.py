@@ -9,21 +9,28 @@ for normals; these numbers say nothing about accuracy. Data: menpo3d "james" (BS
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from numpy.typing import NDArray
 
 from fnbench.camera import Camera, landmark_crop
+from fnbench.cli import main
+from fnbench.evaluate import evaluate
 from fnbench.metrics import angular_error
+from fnbench.record import read_record
 from fnbench.registry import resolve
 from fnbench.render.raster import Raster
 from fnbench.render.shade import surface_maps
 from fnbench.scans.atlas import recover_cameras
 from fnbench.scans.normals import vertex_normals
 from fnbench.scans.read import read_scan
+from fnbench.store import Store
 from fnbench.types import NormalMap
 
 ESTIMATORS = Path(__file__).parent / "estimators"
@@ -99,3 +106,33 @@ def test_wrapped_networks_answer_every_pixel_and_follow_the_face(name, pairs):
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1, atol=1e-5)
     inner = angular_error(normals[64:192, 40:168][20:100, 30:90], whole[1::2, 1::2][20:100, 30:90])
     assert np.median(inner) < 8
+
+
+def test_the_whole_path_on_real_photographs_through_the_command_line(shared_data, tmp_path, monkeypatch):
+    """render-gt florence --images photo, then eval: the figures of issue and paper hang on every step between."""
+    folder = tmp_path / "Florence" / "subject_01" / "Model" / "frontal1" / "obj"
+    folder.mkdir(parents=True)
+    for name in ("james.obj", "james.jpg", "james.obj.mtl"):
+        shutil.copy(shared_data / "menpo3d_james" / name, folder / name)
+    monkeypatch.setenv("FNBENCH_TEST_DATA", str(shared_data))
+    data, records = tmp_path / "photo.h5", tmp_path / "records"
+
+    def run(*arguments: str) -> None:
+        answer = CliRunner().invoke(main, list(map(str, arguments)))
+        assert answer.exit_code == 0, answer.output
+
+    run("render-gt", "florence", "--root", tmp_path / "Florence", "--out", data, "--images", "photo")
+    run("eval", "--model", f"{ESTIMATORS / 'facemesh.py'}:FaceMesh", "--data", data, "--out", records)
+    record = read_record(records / "facemesh.json")
+    assert record.counts["images"] == 2
+    assert 9 < record.metrics["mean_img"] < 15
+
+    answers = resolve(f"{ESTIMATORS / 'facemesh.py'}:FaceMesh", "model")()
+    with Store(data) as store:
+        for axis, signs in FLIPS.items():
+
+            def predict(images: NDArray[np.float32], signs: list[int] = signs) -> NDArray[np.float32]:
+                return answers.predict(images) * np.float32(signs)
+
+            flipped = SimpleNamespace(name=f"flipped-{axis}", predict=predict)
+            assert evaluate(flipped, store).metrics["mean_img"] > 28

@@ -38,7 +38,7 @@ def part_path(folder: Path, capture_id: str) -> Path:
     """The file of one capture: readable where the id allows, unique by its hash, short, safe on every system.
 
     >>> part_path(Path("F.h5.parts"), "subject_01/frontal1").name
-    'subject_01-frontal1-fa6a7ddf0d1b.h5'
+    'subject_01-frontal1-acaef7dcc96d.h5'
     """
     readable = re.sub(r"[^A-Za-z0-9_+.-]+", "-", capture_id)[:_NAME_LENGTH].strip(".-")
     return folder / f"{readable}-{hashlib.sha256(capture_id.encode()).hexdigest()[:12]}.h5"
