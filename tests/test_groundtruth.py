@@ -145,12 +145,13 @@ def test_turning_the_world_of_the_scan_changes_nothing(capture):
 
 def test_the_mask_holds_the_face_and_no_more(capture):
     (labelled,) = samples(capture)
-    assert (labelled.region[labelled.target.mask] > 0).all()
+    assert np.mean(labelled.region[labelled.target.mask] > 0) > 0.98  # the border runs through triangles
     (near,) = samples(replace(capture, scan=replace(capture.scan, labels=None)))
     mask = near.target.mask
     world = _world(near)
     distance = np.linalg.norm(world[mask] - capture.landmarks[30], axis=1)
-    assert distance.max() < 95 + 3  # a pixel takes the word of the nearest vertex
+    assert distance.max() < 95.1
+    assert distance.max() > 94
     assert np.count_nonzero(mask) > 1000
 
 
@@ -173,9 +174,10 @@ def test_the_compiled_and_the_plain_mask_agree(capture, monkeypatch):
     seen = renderer().visibility(capture.scan, camera)
     maps = surface_maps(capture.scan, np.asarray(capture.scan.vertices) / 100, camera, seen)
     own = np.random.default_rng(0).random((96, 96)) < 0.8
-    first = counted(capture.scan, capture.scan.labels > 0, camera, seen.faces, maps, own)
+    inside = np.where(capture.scan.labels > 0, np.float32(1), np.float32(-1))
+    first = counted(capture.scan, inside, camera, seen.faces, maps, own)
     monkeypatch.setattr("fnbench.render.counted.AVAILABLE", False)
-    second = counted(capture.scan, capture.scan.labels > 0, camera, seen.faces, maps, own)
+    second = counted(capture.scan, inside, camera, seen.faces, maps, own)
     np.testing.assert_array_equal(first.target.mask, second.target.mask)
     np.testing.assert_array_equal(first.target.normals, second.target.normals)
     np.testing.assert_array_equal(first.region, second.region)

@@ -172,7 +172,7 @@ def test_the_verb_says_who_failed_and_exits_with_1(root):
     done = run(root, root.parent / "f.h5")
     assert done.returncode == 1
     lines = done.stdout.splitlines()
-    assert lines[0] == "failed: s01/a: s01/a: the file is truncated; copy it again."
+    assert lines[0] == "failed: s01/a: the file is truncated; copy it again."
     assert "captures: 1 written, 0 skipped, 1 failed (s01/a)" in lines[-1]
     assert "\r" not in done.stderr  # no terminal, plain lines
     assert "2/2 captures, 1 failed" in done.stderr

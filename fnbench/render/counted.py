@@ -37,7 +37,7 @@ class Counted:
 
 def counted(
     scan: Scan,
-    belongs: NDArray[np.bool_],
+    inside: NDArray[np.float32],
     camera: Camera,
     seen: NDArray[np.int32],
     maps: SurfaceMaps,
@@ -45,13 +45,14 @@ def counted(
 ) -> Counted:
     """The pixels that count in a view.
 
-    belongs: (V,) True for the vertices of the face; a pixel takes the word of the nearest corner.
+    inside: (V,) positive within the face, negative outside (millimetres to its border, or 1 and -1); a pixel
+        belongs where the value interpolated over its triangle is positive, so the border is not ragged.
     seen, maps: visible triangle per pixel, and its maps.
     own: (H, W) further restriction, such as a photograph's mask.
     """
     labels = scan.labels if scan.labels is not None else np.zeros(len(scan.vertices), np.uint8)
     allowed = np.ones(seen.shape, bool) if own is None else own
-    arrays = (seen, scan.faces, maps.weights, maps.normals, maps.facing, _rays(camera), belongs, labels, allowed)
+    arrays = (seen, scan.faces, maps.weights, maps.normals, maps.facing, _rays(camera), inside, labels, allowed)
     normals, mask, region, back = _counted(*arrays) if AVAILABLE else counted_numpy(*arrays)
     return Counted(NormalMap(normals, mask), region, back)
 
@@ -73,7 +74,7 @@ def _counted(
     normals: NDArray[np.float32],
     facing: NDArray[np.bool_],
     rays: NDArray[np.float64],
-    belongs: NDArray[np.bool_],
+    inside: NDArray[np.float32],
     labels: NDArray[np.uint8],
     allowed: NDArray[np.bool_],
 ) -> _Found:
@@ -91,9 +92,10 @@ def _counted(
                 corner = 1
             if weights[row, column, 2] > weights[row, column, corner]:
                 corner = 2
-            vertex = faces[face, corner]
-            region[row, column] = labels[vertex]
-            if not (belongs[vertex] and allowed[row, column]):
+            region[row, column] = labels[faces[face, corner]]
+            a, b, c = weights[row, column, 0], weights[row, column, 1], weights[row, column, 2]
+            within = (a * inside[faces[face, 0]] + b * inside[faces[face, 1]]) + c * inside[faces[face, 2]]
+            if not (within > 0.0 and allowed[row, column]):
                 continue
             x, y = 0.0, 0.0
             if rays[5] == 0.0:
@@ -117,20 +119,21 @@ def counted_numpy(
     normals: NDArray[np.float32],
     facing: NDArray[np.bool_],
     rays: NDArray[np.float64],
-    belongs: NDArray[np.bool_],
+    inside: NDArray[np.float32],
     labels: NDArray[np.uint8],
     allowed: NDArray[np.bool_],
 ) -> _Found:
     """The same without numba."""
     row, column = np.nonzero(seen >= 0)
-    vertex = faces[seen[row, column], weights[row, column].argmax(axis=1)]
+    face, share = faces[seen[row, column]], weights[row, column]
     region = np.zeros(seen.shape, np.uint8)
-    region[row, column] = labels[vertex]
+    region[row, column] = labels[np.take_along_axis(face, share.argmax(axis=1)[:, None], axis=1)[:, 0]]
+    a, b, c = (share * inside[face]).T
     y = (row + 0.5 - rays[3]) / rays[1]
     x = -(column + 0.5 - rays[2] - rays[4] * y) / rays[0]
     nx, ny, nz = normals[row, column].astype(np.float64).T
     towards = nz if rays[5] else nx * x + ny * y + nz
-    ours = belongs[vertex] & allowed[row, column]
+    ours = ((a + b) + c > 0) & allowed[row, column]
     front = ours & facing[row, column] & (towards > 0)
     mask = np.zeros(seen.shape, bool)
     mask[row, column] = front

@@ -71,7 +71,7 @@ class RenderReport:
     def lines(self) -> list[str]:
         """The report for a terminal; the last line says written, skipped, failed."""
         lines = [f"note: {note}" for note in self.notes]
-        lines += [f"failed: {name}: {message}" for name, message in self.failed.items()]
+        lines += [f"failed: {name}: {message.removeprefix(f'{name}: ')}" for name, message in self.failed.items()]
         return [*lines, self.summary()]
 
     def summary(self) -> str:

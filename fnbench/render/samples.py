@@ -62,7 +62,7 @@ class _Face:
     normals: NDArray[np.float64]
     landmarks: NDArray[np.float64]
     frame: FaceFrame
-    belongs: NDArray[np.bool_]
+    inside: NDArray[np.float32]
     attributes: dict[str, Any]
 
 
@@ -97,23 +97,27 @@ def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
 
         found = locate(scan)
         landmarks, attributes = found.landmarks, found.attributes
-    belongs = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else scan.labels > 0
+    inside = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else _labelled(scan.labels)
     normals = vertex_normals(scan.vertices, scan.faces)
     frame = face_frame(landmarks, capture.id)
     turned = zip(("scan_yaw", "scan_pitch", "scan_roll"), head_pose(frame.rotation), strict=True)
     attributes |= {name: round(degrees, 1) for name, degrees in turned}
-    return _Face(capture, scan, normals, landmarks, frame, belongs, attributes)
+    return _Face(capture, scan, normals, landmarks, frame, inside, attributes)
 
 
-def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], radius: float) -> NDArray[np.bool_]:
+def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
+    """Millimetres to the border of the sphere, positive inside."""
     tip = landmarks[NOSE_TIP]
     if not np.isfinite(tip).all():
         raise InvalidDataError(
             f"{capture.id}: the tip of the nose (landmark {NOSE_TIP}) is not known, and the scan has no region "
             f"labels; the face cannot be told from the rest."
         )
-    near: NDArray[np.bool_] = np.linalg.norm(scan.vertices - tip, axis=1) < radius
-    return near
+    return np.asarray(radius - np.linalg.norm(scan.vertices - tip, axis=1), np.float32)
+
+
+def _labelled(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.where(labels > 0, np.float32(1), np.float32(-1))
 
 
 def _rendered(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
@@ -178,7 +182,7 @@ def _sample(
     plan: Plan,
     origin: Origin,
 ) -> Sample:
-    found = counted(face.scan, face.belongs, camera, seen, maps, own)
+    found = counted(face.scan, face.inside, camera, seen, maps, own)
     _check_mask(face, name, camera, found.target.mask, found.back)
     attributes = {
         **face.capture.attributes,

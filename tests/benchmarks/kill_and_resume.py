@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -27,28 +28,15 @@ def command(root: Path, out: Path) -> list[str]:
     return [*verb, "--root", str(root), "--out", str(out), "--size", "64", "--workers", "2"]
 
 
-def undisturbed(root: Path, out: Path) -> tuple[float, float]:
-    """Seconds until the first part is there, and until the run is over."""
-    begun, first = time.monotonic(), 0.0
+def killed(root: Path, out: Path, captures: int, pause: float) -> bool:
+    """Start the run and kill its main process when so many captures are finished; False when it ended before."""
     process = subprocess.Popen(command(root, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while process.poll() is None:
-        if not first and parts(out):
-            first = time.monotonic() - begun
-        time.sleep(0.02)
-    if process.returncode:
-        raise SystemExit(f"the undisturbed run failed with exit code {process.returncode}")
-    return first, time.monotonic() - begun
-
-
-def killed(root: Path, out: Path, moment: float) -> bool:
-    """Start the run and kill its main process at a moment; False when it was finished before."""
-    process = subprocess.Popen(command(root, out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        process.wait(moment)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-        return True
+        if parts(out) >= captures:
+            time.sleep(pause)
+            process.kill()
+            return process.wait() == -signal.SIGKILL
+        time.sleep(0.005)
     return False
 
 
@@ -63,16 +51,15 @@ def main(captures: int = 1000, kills: int = 20, seed: int = 0) -> int:
     with tempfile.TemporaryDirectory() as folder:
         root = write_captures(Path(folder) / "root", [f"s{number:04d}/a" for number in range(captures)])
         whole, out = Path(folder) / "whole.h5", Path(folder) / "killed.h5"
-        startup, duration = undisturbed(root, whole)
-        print(f"undisturbed: first capture after {startup:.1f} s, all {captures} after {duration:.0f} s", flush=True)
-        done = 0
-        while done < kills:
-            if killed(root, out, chance.uniform(0, startup + 2 * (duration - startup) / kills)):
-                done += 1
-                print(f"kill {done}: {parts(out)} captures finished, output there: {out.exists()}", flush=True)
-            else:
-                print("finished before the kill; begun anew", flush=True)
-                out.unlink()
+        begun = time.monotonic()
+        subprocess.run(command(root, whole), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        print(f"undisturbed: {captures} captures in {time.monotonic() - begun:.0f} s", flush=True)
+        moments = sorted(chance.uniform(0, 1.1 * captures) for _ in range(kills))  # a tenth of them while merging
+        for number, moment in enumerate(moments, 1):
+            hit = killed(root, out, min(int(moment), captures), chance.uniform(0, 0.5))
+            print(f"kill {number}: {parts(out)} captures finished, output there: {out.exists()}", flush=True)
+            if not hit:
+                raise SystemExit("the run ended before it could be killed; use more captures")
         subprocess.run(command(root, out), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         first, second = Store(whole), Store(out)
         same = first.attributes == second.attributes and first.ids == second.ids
