@@ -148,7 +148,7 @@ def scope(
         raise InvalidSettingError(f"{where}: no samples. The file has: {there}. Choose one with --split.")
     unknown = sorted(set(exclude) - {store.ids[index] for index in found})
     if unknown:
-        raise InvalidSettingError(f"{where}: excluded ids {_some(unknown)} are not in this split. Check the list.")
+        raise InvalidSettingError(f"{where}: excluded ids {some(unknown)} are not in this split. Check the list.")
     kept = [index for index in found if store.ids[index] not in set(exclude)]
     if limit is not None:
         if limit < 1:
@@ -166,7 +166,7 @@ def scope(
     empty = [store.ids[index] for index in kept if not store.mask(index).any()]
     if empty:
         raise InvalidDataError(
-            f"{where}: {len(empty)} of {len(kept)} samples have an empty mask: {_some(empty)}. Expected at least one "
+            f"{where}: {len(empty)} of {len(kept)} samples have an empty mask: {some(empty)}. Expected at least one "
             "pixel that counts. Leave them out by name with --exclude; they are listed in the record.",
             code="FM-24",
         )
@@ -477,7 +477,7 @@ def _result_findings(table: pandas.DataFrame, counts: Mapping[str, int], note: s
         yield Finding("FM-10", "WARN", text)
     if counts["images"] < counts["images_in_split"]:
         text = f"{counts['images']} of {counts['images_in_split']} samples of the split were scored; never ranked"
-        yield Finding("FM-50", "WARN", text + (f"; excluded: {_some(within.excluded)}" if within.excluded else ""))
+        yield Finding("FM-50", "WARN", text + (f"; excluded: {some(within.excluded)}" if within.excluded else ""))
     if note:
         yield Finding("FM-55", "WARN", note)
     for what, values in (("pixels", table["n"].tolist()), ("images", [1] * len(table))):
@@ -521,6 +521,7 @@ def _environment() -> dict[str, Any]:
             "libraries": libraries}  # fmt: skip
 
 
-def _some(names: Sequence[str]) -> str:
+def some(names: Sequence[str]) -> str:
+    """At most ten names, and how many more there are."""
     rest = len(names) - _LISTED
     return ", ".join(names[:_LISTED]) + (f" and {rest} more" if rest > 0 else "")

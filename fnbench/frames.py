@@ -12,6 +12,7 @@ dataset cards and in ``PRESETS``.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import permutations, product
@@ -52,6 +53,7 @@ class Frame:
         return matrix
 
 
+_SPELLED = re.compile(r"-?[xyz],-?[xyz],-?[xyz]")
 _RIGHT_UP_OUT = ("+0", "+1", "+2")
 _OPENCV = ("+0", "-1", "-2")
 _DOWN_RIGHT_OUT = ("+1", "-0", "+2")
@@ -82,11 +84,24 @@ PRESETS: dict[str, Frame] = {
 
 
 def frame_preset(name: str) -> Frame:
-    """The preset of this name; UnknownNameError with a suggestion otherwise."""
+    """The preset of this name, or a convention spelled out as canonical x, y, z in terms of the native channels.
+
+    Raises UnknownNameError with a suggestion otherwise.
+
+    >>> frame_preset("x,-y,-z").rows == frame_preset("opencv").rows
+    True
+    """
+    if _SPELLED.fullmatch(name.replace(" ", "")) and len(set(name) & set("xyz")) == 3:
+        rows = [
+            ("-" if axis[0] == "-" else "+") + str("xyz".index(axis[-1])) for axis in name.replace(" ", "").split(",")
+        ]
+        return Frame(name, (rows[0], rows[1], rows[2]), "declared", "spelled out by the user")
     if name not in PRESETS:
         close = get_close_matches(name, PRESETS, n=1)
         hint = f" Did you mean {close[0]}?" if close else ""
-        raise UnknownNameError(f"Frame {name!r} is not known.{hint} Known frames: {', '.join(PRESETS)}.")
+        raise UnknownNameError(
+            f"Frame {name!r} is not known.{hint} Known frames: {', '.join(PRESETS)}; or spell it out, e.g. x,-y,-z."
+        )
     return PRESETS[name]
 
 

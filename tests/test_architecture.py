@@ -20,6 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "registry", "catalog", "cards", "metrics", "statistics", "octahedral", "store", "record", "estimator",
         "scans", "photometric", "scale", "lens", "files", "images", "compiled", "quantiles",
+        "encodings", "png", "maps",
     ),
     ("adapters", "render", "models", "torch_metric"),
     (

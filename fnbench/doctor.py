@@ -1,0 +1,478 @@
+"""What is wrong with a set of predictions, how sure that is, and the option that would repair it.
+
+A convention mistake looks like a bad model: with y flipped, a good prediction reads 30 to 50 degrees. The doctor tries
+explanations on a sample of images and names the one that makes the predictions fit, with the score before and after.
+It changes nothing.
+
+Explanations, each tried on what the ones before it left
+    stored codes that were not decoded, [0, 1] or 0-255
+    constant predictions, or one prediction for several images
+    the 48 signed axis permutations (inward normals and BGR among them), each with the picture as it is, mirrored,
+        upside down, turned or transposed
+    another frame than the camera's: one rotation per image
+    a shift of up to 8 pixels, or padding
+
+An explanation is given only when it is much better than the predictions as they are, in most images, *and* better than
+a constant would be: a network with random weights has no convention to be named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fnbench.encodings import decoded
+from fnbench.frames import PRESETS, frame_preset, signed_permutations
+from fnbench.metrics import NO_DIRECTION, angular_error
+
+PIXELS = 3000
+"""Pixels of an image that the explanations are tried on."""
+IMAGES = 24
+SHIFT = 8
+GAIN = 0.8
+"""An axis explanation must bring the error below this share of the error as it is."""
+LEAST_GAIN = 2.0
+"""... and by this many degrees."""
+MIRROR_GAIN = 0.9
+"""Faces are nearly symmetric: a mirrored picture must be better than the best axes by this share to be named."""
+ROTATION_GAIN = 0.6
+SHIFT_GAIN = 0.96
+CONSTANT_GAIN = 0.8
+"""An explanation must be better than the best constant by this share."""
+AGREEMENT = 0.75
+"""Share of images that must be better for an explanation."""
+
+Vectors = NDArray[np.floating]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image: what was predicted, and what is true.
+
+    predicted: (H, W, 3) in what is taken to be the canonical frame.  target: (H, W, 3) unit normals.
+    mask: (H, W) pixels that count.  rotation: (3, 3) world to camera.
+    """
+
+    id: str
+    predicted: Vectors
+    target: Vectors
+    mask: NDArray[np.bool_]
+    rotation: NDArray[np.float64]
+
+    @cached_property
+    def chosen(self) -> NDArray[np.intp]:
+        """Flat indices of evenly spread pixels that count."""
+        inside = np.flatnonzero(self.mask)
+        return inside[np.linspace(0, len(inside) - 1, min(PIXELS, len(inside))).astype(np.intp)]
+
+    @cached_property
+    def truth(self) -> Vectors:
+        """(K, 3) targets at the chosen pixels."""
+        return self.target.reshape(-1, 3)[self.chosen].astype(np.float64)
+
+    def vectors(self, picture: str = "as it is") -> Vectors:
+        """(K, 3) predictions at the chosen pixels, of the picture turned back."""
+        turned = np.ascontiguousarray(PICTURES[picture](self.predicted))
+        return turned.reshape(-1, 3)[self.chosen].astype(np.float64)
+
+
+PICTURES: dict[str, Any] = {
+    "as it is": lambda p: p,
+    "mirrored": lambda p: p[:, ::-1],
+    "upside down": lambda p: p[::-1],
+    "turned by 180°": lambda p: p[::-1, ::-1],
+    "transposed": lambda p: p.transpose(1, 0, 2),
+    "turned by 90°": lambda p: p[:, ::-1].transpose(1, 0, 2),
+    "turned by 270°": lambda p: p[::-1].transpose(1, 0, 2),
+    "transposed and turned by 180°": lambda p: p[::-1, ::-1].transpose(1, 0, 2),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """One mistake.
+
+    code: failure mode.  what: in words.  confidence: high, medium or low.
+    before, after: mean error in degrees over the tried pixels, as it is and after the repair (None when there is none).
+    agreeing: share of images that the explanation fits better.  option: what to add to the command, or what to do.
+    axes: canonical x, y, z in terms of the given channels, when the axes are wrong.
+    """
+
+    code: str
+    what: str
+    confidence: str
+    before: float
+    after: float | None
+    agreeing: float
+    option: str
+    axes: str = "x,y,z"
+
+    def __str__(self) -> str:
+        after = "" if self.after is None else f", {self.after:.1f} after the repair"
+        return (
+            f"{self.code}: {self.what} (confidence {self.confidence}: {self.agreeing:.0%} of the images agree; mean error "
+            f"{self.before:.1f} degrees as it is{after}). {self.option}"
+        )
+
+
+def diagnose(cases: Sequence[Case], *, frame: str = "canonical", quick: bool = False) -> list[Diagnosis]:
+    """Name what is wrong with predictions; empty when nothing is.
+
+    cases: some images of the set, at most IMAGES are used.  frame: the declared one, for the wording of the repair.
+    quick: only codes, constants, the 48 axes and mirroring.
+    """
+    cases = list(cases)[:IMAGES]
+    if not cases:
+        return []
+    found: list[Diagnosis] = []
+    coding = _coding(cases)
+    if coding is not None:
+        diagnosis, cases = coding
+        found.append(diagnosis)
+    constant = _constant(cases)
+    if constant is not None:
+        return [*found, constant]
+    axes, cases = _axes(cases, frame, ("as it is", "mirrored") if quick else tuple(PICTURES))
+    found += axes
+    if not quick:
+        rotated = _rotations(cases)
+        if rotated:
+            return [*found, *rotated]
+        found += _shift(cases)
+    return found
+
+
+def permuted(name: str) -> NDArray[np.float64]:
+    """(3, 3) of an axes text such as "x,-y,-z"."""
+    return frame_preset(name).matrix
+
+
+def _errors(vectors: Vectors, truth: Vectors) -> float:
+    """Mean angle over the vectors that have a direction; 180 when fewer than half have one."""
+    with np.errstate(invalid="ignore"):
+        known = np.linalg.norm(vectors, axis=-1) >= NO_DIRECTION
+    known &= np.isfinite(vectors).all(axis=-1)
+    if known.mean() < 0.5:
+        return 180.0
+    return float(angular_error(vectors[known], truth[known]).mean())
+
+
+def _now(cases: Sequence[Case]) -> NDArray[np.float64]:
+    return np.array([_errors(case.vectors(), case.truth) for case in cases])
+
+
+def _best_constant(cases: Sequence[Case]) -> float:
+    """Mean error of the mean target direction: what any explanation has to beat."""
+    mean = np.mean(np.concatenate([case.truth for case in cases]), axis=0)
+    return float(np.mean([_errors(np.broadcast_to(mean, case.truth.shape), case.truth) for case in cases]))
+
+
+def _confidence(before: float, after: float, agreeing: float, images: int) -> str:
+    if after < 0.6 * before and agreeing >= 0.9:
+        return "high" if images >= 2 else "medium"
+    return "medium" if after < 0.7 * before else "low"
+
+
+def _coding(cases: Sequence[Case]) -> tuple[Diagnosis, list[Case]] | None:
+    inside = np.concatenate([case.vectors() for case in cases])
+    finite = inside[np.isfinite(inside).all(axis=-1)]
+    if not len(finite) or finite.min() < 0:
+        return None
+    lengths = np.linalg.norm(finite, axis=-1)
+    if (np.abs(lengths - 1) > 0.05).mean() < 0.05:
+        return None  # unit vectors that happen to be positive
+    before = float(_now(cases).mean())
+    if finite.max() <= 1.001:
+        name, what, option = "unit", "left in [0, 1], not decoded", "Add --encoding unit."
+    elif finite.max() <= 256:
+        name, what, option = "127.5", "codes 0-255, not decoded", "Add --encoding 127.5 (or 128, 127)."
+    else:
+        return None
+    repaired = [replace(case, predicted=decoded(case.predicted.astype(np.float64), name)) for case in cases]
+    # What is left after decoding may still be in another frame, so the best axes are what the repair is worth.
+    after = min(float(np.mean(errors)) for errors in _axis_errors(repaired, "as it is").values())
+    return Diagnosis("FM-11", f"the values are {what}", "high", before, after, 1.0, option), repaired
+
+
+def _constant(cases: Sequence[Case]) -> Diagnosis | None:
+    spreads = [float(np.nanmax(np.nanstd(case.vectors(), axis=0))) for case in cases]
+    before = float(_now(cases).mean())
+    flat = float(np.mean([spread < 1e-3 for spread in spreads]))
+    if flat > 0.5:
+        text = "every pixel has the same normal: a constant, not a prediction"
+        return Diagnosis(
+            "FM-20", text, "high", before, None, flat, "Check what was saved; --constant declares a baseline."
+        )
+    if len(cases) < 2:
+        return None
+    keys = [case.predicted.tobytes() for case in cases]
+    different = len({case.target.tobytes() for case in cases}) > 1
+    copies = 1 - len(set(keys)) / len(keys)
+    if copies > 0 and different:
+        share = float(np.mean([keys.count(key) > 1 for key in keys]))
+        text = f"{round(share * len(keys))} of {len(keys)} images have the same prediction, although they differ"
+        option = "Check the loop that saved them."
+        return Diagnosis("FM-20", text, "high", before, None, share, option) if share > 0.5 else None
+    return None
+
+
+def _axis_errors(cases: Sequence[Case], picture: str) -> dict[str, NDArray[np.float64]]:
+    """For each of the 48 axes, the error of each case."""
+    vectors = [case.vectors(picture) for case in cases]
+    return {
+        name.strip("()").replace(" ", ""): np.array(
+            [_errors(one @ matrix.T, case.truth) for one, case in zip(vectors, cases, strict=True)]
+        )
+        for name, matrix in signed_permutations()
+    }
+
+
+def _axes(cases: list[Case], frame: str, pictures: Sequence[str]) -> tuple[list[Diagnosis], list[Case]]:
+    square = all(case.mask.shape[0] == case.mask.shape[1] for case in cases)
+    tried = [
+        name for name in pictures if square or ("transposed" not in name and "90" not in name and "270" not in name)
+    ]
+    errors = {(picture, axes): e for picture in tried for axes, e in _axis_errors(cases, picture).items()}
+    given = errors["as it is", "x,y,z"]
+
+    def mean(key: tuple[str, str]) -> float:
+        return float(errors[key].mean())
+
+    best = min(errors, key=lambda key: mean(key) / (1.0 if key[0] == "as it is" else MIRROR_GAIN))
+    before, after = float(given.mean()), mean(best)
+    agreeing = float((errors[best] < given).mean())
+    if (
+        best == ("as it is", "x,y,z")
+        or after > GAIN * before
+        or before - after < LEAST_GAIN
+        or after > CONSTANT_GAIN * _best_constant(cases)
+        or agreeing < AGREEMENT
+    ):
+        return [], cases
+    picture, axes = best
+    repaired = [
+        replace(case, predicted=(PICTURES[picture](case.predicted) @ permuted(axes).T).astype(np.float64))
+        for case in cases
+    ]
+    rivals = [key for key in errors if key != best and mean(key) < 1.1 * after]
+    words = _axes_words(picture, axes)
+    if rivals:
+        words += f"; nearly as good: {', '.join(_axes_words(*key) for key in rivals[:2])}"
+    found = Diagnosis(
+        _axes_code(picture, axes),
+        words,
+        "low" if rivals else _confidence(before, after, agreeing, len(cases)),
+        before,
+        after,
+        agreeing,
+        _axes_option(picture, axes, frame),
+        axes,
+    )
+    return [found], repaired
+
+
+_KNOWN_AXES = {
+    "z,y,x": "red and blue are exchanged (BGR order)",
+    "-x,-y,-z": "the normals point inward",
+    "-x,y,z": "x is flipped",
+    "x,-y,z": "y is flipped",
+    "x,y,-z": "z is flipped",
+    "x,-y,-z": "y and z are flipped (OpenCV axes)",
+    "-x,y,-z": "x and z are flipped",
+    "-x,-y,z": "x and y are flipped",
+    "y,-x,z": "the axes are down, right, out (SfSNet, Photoface)",
+}
+
+
+def _axes_words(picture: str, axes: str) -> str:
+    named = (
+        ""
+        if axes == "x,y,z"
+        else _KNOWN_AXES.get(axes, f"the axes are exchanged: canonical is ({axes}) of what is given")
+    )
+    if picture == "as it is":
+        return named or "nothing"
+    if picture == "mirrored":
+        if axes == "-x,y,z":
+            return "the picture is mirrored and x negated with it (both)"
+        return "the picture is mirrored and x was not negated" if not named else f"the picture is mirrored and {named}"
+    return f"the picture is {picture}" + (f" and {named}" if named else "")
+
+
+def _axes_code(picture: str, axes: str) -> str:
+    if picture == "mirrored":
+        return "FM-17"
+    if picture != "as it is":
+        return "FM-06"
+    return "FM-14" if axes == "z,y,x" else "FM-15"
+
+
+def _axes_option(picture: str, axes: str, frame: str) -> str:
+    if picture not in ("as it is", "mirrored"):
+        return "Save the maps the way the images are; no option turns them."
+    options = ["--mirror"] if picture == "mirrored" else []
+    if axes == "z,y,x" and frame == "canonical":
+        options.append("--order bgr")
+    elif axes != "x,y,z":
+        options.append(f"--frame {spelled(permuted(axes) @ frame_preset(frame).matrix)}")
+    return f"Add {' '.join(options)}."
+
+
+def spelled(matrix: NDArray[np.float64]) -> str:
+    """The name of a signed permutation: a preset when one fits, else "y,-x,z".
+
+    >>> spelled(np.diag([1.0, -1.0, -1.0]))
+    'opencv'
+    """
+    for preset in PRESETS.values():
+        if np.array_equal(preset.matrix, matrix) and preset.name in (
+            "canonical",
+            "opencv",
+            "sfsnet",
+            "dsine",
+            "pytorch3d",
+        ):
+            return preset.name
+    rows = []
+    for row in matrix:
+        axis = int(np.abs(row).argmax())
+        rows.append(("-" if row[axis] < 0 else "") + "xyz"[axis])
+    return ",".join(rows)
+
+
+def _rotations(cases: Sequence[Case]) -> list[Diagnosis]:
+    """One rotation per image: predictions in the frame of the world or of the head."""
+    given = _now(cases)
+    fits = [_kabsch(case) for case in cases]
+    errors = np.array([error for _, error in fits])
+    before, after = float(given.mean()), float(errors.mean())
+    agreeing = float((errors < ROTATION_GAIN * given).mean())
+    if after > ROTATION_GAIN * before or agreeing < AGREEMENT or after > CONSTANT_GAIN * _best_constant(cases):
+        return []
+    rotations = [rotation for rotation, _ in fits]
+    differ = max((_turn(a @ b.T) for a in rotations for b in rotations), default=0.0)
+    world = float(np.mean([_turn(rotation @ case.rotation.T) for rotation, case in zip(rotations, cases, strict=True)]))
+    if world < 10 and differ > 5:
+        text = "the normals are in the frame of the world (the scan), not of the camera"
+        option = "Add --space world, or multiply by the rotation of world_to_camera."
+        confidence = _confidence(before, after, agreeing, len(cases))
+    elif differ > 5:
+        text = f"each image needs a rotation of its own (they differ by up to {differ:.0f} degrees): a head-local frame"
+        option = "Rotate by the head pose into the camera frame before saving; no option can know it."
+        confidence = _confidence(before, after, agreeing, len(cases))
+    else:
+        text = f"all images are turned by the same {_turn(rotations[0]):.0f} degrees"
+        option = "Check the camera frame of the method; no option turns by an arbitrary rotation."
+        confidence = "low"
+    return [Diagnosis("FM-16", text, confidence, before, after, agreeing, option)]
+
+
+def _kabsch(case: Case) -> tuple[NDArray[np.float64], float]:
+    """The rotation that brings the predictions nearest to the targets, and the error it leaves."""
+    vectors = case.vectors()
+    usable = np.isfinite(vectors).all(axis=-1) & (np.linalg.norm(np.nan_to_num(vectors), axis=-1) >= NO_DIRECTION)
+    if not usable.any():
+        return np.eye(3), 180.0
+    p = vectors[usable] / np.linalg.norm(vectors[usable], axis=-1, keepdims=True)
+    t = case.truth[usable]
+    u, _, v = np.linalg.svd(t.T @ p)
+    rotation = u @ np.diag([1.0, 1.0, np.sign(np.linalg.det(u @ v))]) @ v
+    return rotation, _errors(vectors @ rotation.T, case.truth)
+
+
+def _turn(rotation: NDArray[np.float64]) -> float:
+    """Angle of a rotation in degrees."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(rotation) - 1) / 2, -1, 1))))
+
+
+def _shift(cases: Sequence[Case]) -> list[Diagnosis]:
+    """A shift of a few pixels, or a frame of padding around a smaller map."""
+    given = _now(cases)
+    before = float(given.mean())
+    padding = _padding(cases)
+    if padding is not None:
+        return [padding]
+    steps = range(-SHIFT, SHIFT + 1)
+    coarse = {(dx, dy): _shifted(cases, dx, dy, 500) for dx in steps for dy in steps}
+    dx, dy = min(coarse, key=lambda key: float(coarse[key].mean()))
+    errors = _shifted(cases, dx, dy, PIXELS)
+    after, agreeing = float(errors.mean()), float((errors < given).mean())
+    if (
+        max(abs(dx), abs(dy)) < 2
+        or after > SHIFT_GAIN * before
+        or agreeing < AGREEMENT
+        or after > CONSTANT_GAIN * _best_constant(cases)
+    ):
+        return []
+    across = f"{abs(dx)} px to the {'right' if dx > 0 else 'left'}" if dx else ""
+    down = f"{abs(dy)} px {'down' if dy > 0 else 'up'}" if dy else ""
+    text = f"the maps are shifted {' and '.join(part for part in (across, down) if part)}"
+    option = "Correct the crop or the padding before saving; no option shifts predictions."
+    return [Diagnosis("FM-19", text, _confidence(before, after, agreeing, len(cases)), before, after, agreeing, option)]
+
+
+def _shifted(cases: Sequence[Case], dx: int, dy: int, pixels: int) -> NDArray[np.float64]:
+    """Errors when the prediction of a pixel is looked up dx to the right and dy below it."""
+    found = []
+    for case in cases:
+        height, width = case.mask.shape
+        chosen = case.chosen[:: max(1, len(case.chosen) // pixels)]
+        rows, columns = np.divmod(chosen, width)
+        rows, columns = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
+        truth = case.target.reshape(-1, 3)[chosen].astype(np.float64)
+        found.append(_errors(case.predicted[rows, columns].astype(np.float64), truth))
+    return np.array(found)
+
+
+def _padding(cases: Sequence[Case]) -> Diagnosis | None:
+    """Borders of one constant vector around the content, the same in every image."""
+    boxes = {_content(case.predicted) for case in cases}
+    if len(boxes) != 1:
+        return None
+    top, bottom, left, right = boxes.pop()
+    height, width = cases[0].mask.shape
+    if max(top, height - bottom, left, width - right) < 3 or bottom - top < height // 4 or right - left < width // 4:
+        return None
+    given = _now(cases)
+    before = float(given.mean())
+    rows = np.clip(top + (np.arange(height) * (bottom - top)) // height, 0, height - 1)
+    columns = np.clip(left + (np.arange(width) * (right - left)) // width, 0, width - 1)
+    repaired = [replace(case, predicted=case.predicted[np.ix_(rows, columns)]) for case in cases]
+    errors = _now(repaired)
+    agreeing = float((errors < given).mean())
+    if errors.mean() > SHIFT_GAIN * before or agreeing < AGREEMENT:
+        return None
+    text = (
+        f"the maps are padded: their content fills rows {top}-{bottom} and columns {left}-{right} of {height}x{width}"
+    )
+    option = "Crop the padding and resize in float before saving; no option removes it."
+    return Diagnosis("FM-19", text, "medium", before, float(errors.mean()), agreeing, option)
+
+
+def _content(predicted: Vectors) -> tuple[int, int, int, int]:
+    """top, bottom, left, right of what is not the constant vector of the corner."""
+    different = (np.abs(predicted - predicted[0, 0]) > 1e-6).any(axis=-1)
+    if not different.any():
+        return 0, predicted.shape[0], 0, predicted.shape[1]
+    rows, columns = np.flatnonzero(different.any(axis=1)), np.flatnonzero(different.any(axis=0))
+    return int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
+
+
+def background_counted(targets: Iterable[tuple[Vectors, NDArray[np.bool_]]]) -> str:
+    """Why the background seems to count, or an empty text: one exact normal on a large part of the pixels that count.
+
+    targets: (H, W, 3) normals and (H, W) mask of some samples.
+    """
+    shares = []
+    for normals, mask in targets:
+        _, counts = np.unique(normals[mask].round(4), axis=0, return_counts=True)
+        shares.append(counts.max() / counts.sum())
+    share = float(np.median(shares)) if shares else 0.0
+    if share < 0.2:
+        return ""
+    return f"{share:.0%} of the pixels that count have one and the same target normal: the background seems to count"
