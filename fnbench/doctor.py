@@ -93,6 +93,9 @@ PICTURES: dict[str, Any] = {
 }
 
 
+_SQUARE_ONLY = tuple(PICTURES)[4:]
+
+
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """One mistake.
@@ -112,11 +115,13 @@ class Diagnosis:
     option: str
     axes: str = "x,y,z"
 
-    def __str__(self) -> str:
+    @property
+    def text(self) -> str:
+        """Everything but the code, in one sentence and the repair."""
         after = "" if self.after is None else f", {self.after:.1f} after the repair"
         return (
-            f"{self.code}: {self.what} (confidence {self.confidence}: {self.agreeing:.0%} of the images agree; mean error "
-            f"{self.before:.1f} degrees as it is{after}). {self.option}"
+            f"{self.what} (confidence {self.confidence}: {self.agreeing:.0%} of the images agree; "
+            f"mean error {self.before:.1f} degrees as it is{after}). {self.option}"
         )
 
 
@@ -276,6 +281,7 @@ def _axes(cases: list[Case], frame: str, pictures: Sequence[str]) -> tuple[list[
     return [found], repaired
 
 
+_NAMED_FRAMES = ("canonical", "opencv", "sfsnet", "dsine", "pytorch3d")
 _KNOWN_AXES = {
     "z,y,x": "red and blue are exchanged (BGR order)",
     "-x,-y,-z": "the normals point inward",

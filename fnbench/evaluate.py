@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 
 import fnbench
 from fnbench import metrics, statistics
+from fnbench.doctor import Case, diagnose
 from fnbench.errors import InvalidDataError, InvalidPredictionError, InvalidSettingError
 from fnbench.estimator import NormalEstimator, predictions, provenance
 from fnbench.metrics import THRESHOLDS, UNIT, Errors, acc, angular_error
@@ -52,6 +53,8 @@ if TYPE_CHECKING:
 
 OFF_UNIT_LIMIT = 0.01
 """Share of pixels of another length above which the predictions are taken to be coded, not normals."""
+WATCHED = 8
+"""Images on which the conventions of a model are tried."""
 _LISTED = 10  # ids that a message names
 
 
@@ -113,9 +116,15 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     findings = [*_determinism(estimator, store, within.indices[:batch])]
     predicted = predictions(estimator, (store.image(index) for index in within.indices), batch=batch)
+    watched = set(some_of(within.indices, WATCHED))
+    rows, cases = [], []
     with ErrorPool() as pool:
-        rows = [_row(*pair, pool) for pair in zip(predicted, truths(store, within.indices, rules), strict=True)]
+        for index, one, known in zip(within.indices, predicted, truths(store, within.indices, rules), strict=True):
+            rows.append(_row(one, known, pool))
+            if index in watched:
+                cases.append(Case(known.id, one, known.normals, known.mask, store.camera(index).rotation))
         quantiles = pool.quantiles()
+    findings += [Finding(found.code, "WARN", found.text) for found in diagnose(cases, quick=True)]
     about = provenance(estimator)
     if about.get("untrained"):
         findings.append(Finding("", "WARN", f"{estimator.name} is untrained; its numbers describe random weights"))
@@ -519,6 +528,13 @@ def _environment() -> dict[str, Any]:
         libraries["torch"] = metadata.version("torch")
     return {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
             "libraries": libraries}  # fmt: skip
+
+
+def some_of(items: Sequence[int], count: int) -> list[int]:
+    """At most ``count`` items, evenly spread."""
+    if len(items) <= count:
+        return list(items)
+    return [items[position * (len(items) - 1) // (count - 1)] for position in range(count)]
 
 
 def some(names: Sequence[str]) -> str:

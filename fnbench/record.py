@@ -77,7 +77,6 @@ IDENTITY = (
     *("data_hash", "split_hash", "mask_hash"),
 )
 """Fields that must agree before two records may stand in one table."""
-VERDICTS = ("SCORE", "WARN")
 _SHOWN = (
     *("mean", "median", "rmse", "std"),
     *("acc@5", "acc@7.5", "acc@11.25", "acc@20", "acc@22.5", "acc@25", "acc@30", "auc30", "grad_l1"),
@@ -94,12 +93,15 @@ _MAPPINGS = ("metrics", "intervals", "counts", "coverage", "provenance", "sample
 class Finding:
     """Something a reader of the result must know.
 
-    code: number of the failure mode ("FM-08"), or empty.  verdict: SCORE (counted as worst) or WARN.
+    code: number of the failure mode ("FM-08"), or empty.
+    verdict: SCORE (counted as worst), WARN, or, before a result exists, STOP.
+    ids: every sample concerned; the text names ten at most, and only the text goes into a record.
     """
 
     code: str
     verdict: str
     text: str
+    ids: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.verdict} {self.code}: {self.text}" if self.code else f"{self.verdict}: {self.text}"

@@ -34,6 +34,8 @@ def main() -> None:
 main.add_command(datasets.datasets)
 main.add_command(demo.demo)
 main.add_command(evaluate.evaluate)
+main.add_command(evaluate.doctor)
+main.add_command(evaluate.submission)
 main.add_command(leaderboard.leaderboard)
 main.add_command(models.convert_weights)
 main.add_command(models.fit)

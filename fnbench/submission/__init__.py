@@ -17,6 +17,7 @@ looks at the numbers while they are scored, and again lists every problem before
 """
 
 from fnbench.submission.declaration import Declaration, read_declaration
+from fnbench.submission.examine import examined, refuse, write_findings
 from fnbench.submission.pairing import Submission, open_submission, stem
 from fnbench.submission.score import evaluate_submission, validate_submission
 from fnbench.submission.template import write_template
@@ -25,9 +26,12 @@ __all__ = [
     "Declaration",
     "Submission",
     "evaluate_submission",
+    "examined",
     "open_submission",
     "read_declaration",
+    "refuse",
     "stem",
     "validate_submission",
+    "write_findings",
     "write_template",
 ]

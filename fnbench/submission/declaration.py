@@ -27,6 +27,7 @@ class Declaration:
     resize: "bilinear" to accept another size.  missing: "worst" to score missing maps as 180 degrees.
     on_error: "score" to count a damaged file as missing.
     constant: a declared constant baseline.  self_test: the ground truth may be among the maps.
+    as_is: score although the doctor sees a convention mistake; the finding stays in the record.
     """
 
     name: str = ""
@@ -44,6 +45,7 @@ class Declaration:
     ignore_extra: bool = False
     constant: bool = False
     self_test: bool = False
+    as_is: bool = False
     training_data: str | None = None
     licence: str | None = None
 

@@ -14,7 +14,7 @@ from fnbench.submission.pairing import Submission
 
 
 def header_problems(submission: Submission, size: tuple[int, int]) -> tuple[list[Finding], dict[str, Header]]:
-    """What is wrong with shapes, types and formats, file by file, and the headers of the files that are fine.
+    """What is wrong with shapes, types and formats, file by file, and the headers of the maps that can be read.
 
     size: height and width of the samples.
     """
@@ -26,11 +26,12 @@ def header_problems(submission: Submission, size: tuple[int, int]) -> tuple[list
             header = map_header(entry)
         except InvalidPredictionError as error:
             if submission.declaration.on_error != "score":
-                found.append(Finding(error.code or "FM-45", "STOP", f"{where}: {error}"))
+                found.append(Finding(error.code or "FM-45", "STOP", f"{where}: {error}", (name,)))
             continue
         problems = list(_shape_problems(header, size, submission.declaration))
-        found += [Finding(code, "STOP", f"{where}: {text}") for code, text in problems]
-        headers[name] = header
+        found += [Finding(code, "STOP", f"{where}: {text}", (name,)) for code, text in problems]
+        if all(code == "FM-11" for code, _ in problems):
+            headers[name] = header
     return [*found, *_set_problems(submission, headers)], headers
 
 
@@ -69,6 +70,7 @@ def _set_problems(submission: Submission, headers: Mapping[str, Header]) -> Iter
             f"{len(lossy)} JPEG files: {some(lossy)}; expected float arrays or PNG, because JPEG changes normals. The "
             "released cross-modal script writes JPEG: save its array with numpy.save before that line. --allow-lossy "
             "scores them all the same.",
+            tuple(lossy),
         )
     coarse = [name for name, header in headers.items() if header.storage == "8 bit"]
     if coarse:
@@ -77,8 +79,9 @@ def _set_problems(submission: Submission, headers: Mapping[str, Header]) -> Iter
             "FM-12",
             "WARN" if declared.allow_8bit or (lossy and declared.allow_lossy) else "STOP",
             f"{len(coarse)} maps of 8 bits: {some(coarse)}; expected float or 16 bit. 8 bits cost {mean} degrees on "
-            f"average and {worst} at worst by themselves, {TRUNCATED_FLOOR[0]} and {TRUNCATED_FLOOR[1]} when truncated. "
+            f"average and {worst} at worst by themselves; {TRUNCATED_FLOOR[0]} and {TRUNCATED_FLOOR[1]} if truncated. "
             "--allow-8bit scores them, with this floor beside the score.",
+            tuple(coarse),
         )
     kinds: dict[str, list[str]] = {}
     for name, header in headers.items():

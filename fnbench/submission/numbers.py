@@ -87,7 +87,7 @@ class Notes:
                 self._unreadable.append(name)
             else:
                 entry = self._submission.paired[name].label(self._submission.root)
-                self._stops.append(Finding(error.code or "FM-45", "STOP", f"{name} ({entry}): {error}"))
+                self._stops.append(Finding(error.code or "FM-45", "STOP", f"{name} ({entry}): {error}", (name,)))
             return None
 
     def judge(
@@ -108,7 +108,7 @@ class Notes:
         inside = vectors[mask]
         if row["off_unit"] > OFF_UNIT_LIMIT * row["n"]:
             error = off_unit_error(inside, name, row["off_unit"])
-            self._stops.append(Finding(error.code, "STOP", str(error)))
+            self._stops.append(Finding(error.code, "STOP", str(error), (name,)))
         if row["total"] < TRUTH_LIMIT * UNIT * row["n"]:
             self._truths.append(name)
         if row["nonfinite"] and header.dtype == np.float16 and np.isinf(inside).any():
@@ -136,6 +136,7 @@ class Notes:
                         f"{len(group)} images have bit for bit the same prediction ({some([n for n, _ in group])}), "
                         "but their inputs differ; expected one prediction per image. A constant baseline is declared "
                         "with --constant.",
+                        tuple(n for n, _ in group),
                     )
         if self._truths and not declared.self_test:
             yield Finding(
@@ -143,19 +144,21 @@ class Notes:
                 "STOP",
                 f"ground truth found among the predictions: {some(self._truths)} equal the target within "
                 f"{TRUTH_LIMIT} degrees. Submit what the method predicts; --self-test allows it for testing.",
+                tuple(self._truths),
             )
 
     def warnings(self) -> Iterator[Finding]:
         """Findings that stay in the record."""
         if self._unreadable:
             text = f"{len(self._unreadable)} files cannot be read and count as missing: {some(self._unreadable)}"
-            yield Finding("FM-45", "SCORE", text)
+            yield Finding("FM-45", "SCORE", text, tuple(self._unreadable))
         if self._overflow:
             yield Finding(
                 "FM-22",
                 "SCORE",
                 f"{len(self._overflow)} float16 files hold infinite values ({some(self._overflow)}): float16 ends at "
                 "65504. Save float32.",
+                tuple(self._overflow),
             )
         if self._short:
             yield Finding(
@@ -163,6 +166,7 @@ class Notes:
                 "WARN",
                 f"{len(self._short)} maps hold vectors shorter than 1 and none longer ({some(self._short)}): resized "
                 "with a filter and not renormalised; they were normalised. Resize in float and renormalise.",
+                tuple(self._short),
             )
         declared = self._submission.declaration
         if self._codings:

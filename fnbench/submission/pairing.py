@@ -125,6 +125,7 @@ def _name_problems(
             "STOP",
             f"{path.name}: {len(missing)} of {len(ids)} predictions missing: {some(missing)}. Supply them, or score "
             "each as 180 degrees with --missing worst; nothing is averaged over the rest.",
+            tuple(missing),
         )
     for name, found in claims.items():
         if len(found) > 1:
@@ -141,16 +142,18 @@ def _name_problems(
             text = (
                 f"{twin}: {entry.label(path)} differs from the id only in case; expected the id. Rename or remove it."
             )
-            yield Finding("FM-03", "STOP", f"{text}.")
+            yield Finding("FM-03", "STOP", f"{text}.", (twin,))
         elif name not in others:
             strange.append(name)
     verdict = "WARN" if declaration.ignore_extra else "STOP"
     if elsewhere:
         text = f"{len(elsewhere)} files belong to another split: {some(elsewhere)}; expected ids of this split. Choose "
-        yield Finding("FM-02", verdict, text + "the split with --split, or leave them out with --ignore-extra.")
+        yield Finding(
+            "FM-02", verdict, text + "the split with --split, or leave them out with --ignore-extra.", tuple(elsewhere)
+        )
     if strange:
         close = [f"{name} (did you mean {near[0]}?)" if (near := get_close_matches(name, ids, n=1)) else name
                  for name in strange[:10]]  # fmt: skip
         more = f" and {len(strange) - 10} more" if len(strange) > 10 else ""
         text = f"{len(strange)} files with unknown ids: {', '.join(close)}{more}; expected ids of this split. Rename "
-        yield Finding("FM-02", verdict, text + "them, or leave them out with --ignore-extra.")
+        yield Finding("FM-02", verdict, text + "them, or leave them out with --ignore-extra.", tuple(strange))

@@ -10,19 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from fnbench.encodings import FLOORS
-from fnbench.errors import InvalidPredictionError
-from fnbench.evaluate import Scope, assemble, sample_row, scope, truth
-from fnbench.maps import Header
+from fnbench.evaluate import WATCHED, assemble, sample_row, scope, some_of, truth
 from fnbench.protocol import protocol_named
 from fnbench.quantiles import ErrorPool
 from fnbench.record import EvalResult, Finding
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
-from fnbench.submission.headers import header_problems
+from fnbench.submission.examine import checked, refuse, surveyed, suspicions
 from fnbench.submission.numbers import Notes
-from fnbench.submission.pairing import Submission, open_submission
-
-_SHOWN = 20
 
 
 def evaluate_submission(
@@ -44,8 +39,10 @@ def evaluate_submission(
     within = scope(store, rules, split=split, limit=limit, exclude=exclude)
     started, clock = datetime.now(UTC), time.perf_counter()
     submission, headers, findings = checked(path, store, within, declaration)
-    rows: list[dict[str, Any]] = []
+    findings += suspicions(store, some_of(within.indices, WATCHED), rules, submission, headers)
+    refuse(findings)
     notes = Notes(submission)
+    rows: list[dict[str, Any]] = []
     with ErrorPool() as pool:
         for index in within.indices:
             known = truth(store, index, rules)
@@ -83,25 +80,6 @@ def evaluate_submission(
     )
 
 
-def checked(
-    path: Path, store: Store, within: Scope, declaration: Declaration
-) -> tuple[Submission, dict[str, Header], list[Finding]]:
-    """The submission with its headers and warnings, when names and headers have no problem; else all problems."""
-    submission, headers, findings = surveyed(path, store, within, declaration)
-    refuse(findings)
-    return submission, headers, [finding for finding in findings if finding.verdict != "STOP"]
-
-
-def surveyed(
-    path: Path, store: Store, within: Scope, declaration: Declaration
-) -> tuple[Submission, dict[str, Header], list[Finding]]:
-    """The submission, the headers of its files, and every finding about names and headers."""
-    ids = [store.ids[index] for index in within.indices]
-    submission = open_submission(path, ids, store.ids, declaration)
-    problems, headers = header_problems(submission, store.size)
-    return submission, headers, [*submission.problems, *problems]
-
-
 def validate_submission(
     path: Path,
     store: Store,
@@ -115,28 +93,16 @@ def validate_submission(
     rules = protocol_named(protocol)
     within = scope(store, rules, split=split, exclude=exclude)
     submission, headers, findings = surveyed(path, store, within, declaration)
-    fit = {name for name in headers if not any(f.verdict == "STOP" and f.text.startswith(name) for f in findings)}
     notes = Notes(submission)
     with ErrorPool() as pool:
         for index in within.indices:
             name = store.ids[index]
-            if name in fit and declaration.convention(headers[name]) is not None:
+            if name in headers and declaration.convention(headers[name]) is not None:
                 known = truth(store, index, rules)
                 vectors = notes.read(store, index, headers[name])
                 row = sample_row(vectors, known, pool)
                 notes.judge(name, vectors, known.mask, row, headers[name], store.sample_hash(index))
     return [*findings, *notes.stops(), *notes.warnings()]
-
-
-def refuse(findings: Sequence[Finding]) -> None:
-    """Raise InvalidPredictionError with every STOP among the findings, one line each; nothing happens without."""
-    stops = [finding for finding in findings if finding.verdict == "STOP"]
-    if not stops:
-        return
-    lines = [f"{finding.code}: {finding.text}" for finding in stops[:_SHOWN]]
-    if len(stops) > _SHOWN:
-        lines.append(f"and {len(stops) - _SHOWN} more; fnbench submission validate --report FILE writes them all.")
-    raise InvalidPredictionError("\n".join(lines), code=stops[0].code)
 
 
 def _floor(kinds: Iterable[str]) -> dict[str, float] | None:
