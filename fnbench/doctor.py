@@ -30,9 +30,10 @@ from fnbench.encodings import decoded
 from fnbench.frames import PRESETS, frame_preset, signed_permutations
 from fnbench.metrics import NO_DIRECTION, angular_error
 
-PIXELS = 3000
+PIXELS = 2000
 """Pixels of an image that the explanations are tried on."""
 IMAGES = 24
+SHORTLIST = 4
 SHIFT = 8
 GAIN = 0.8
 """An axis explanation must bring the error below this share of the error as it is."""
@@ -227,14 +228,25 @@ def _constant(cases: Sequence[Case]) -> Diagnosis | None:
 
 
 def _axis_errors(cases: Sequence[Case], picture: str) -> dict[str, NDArray[np.float64]]:
-    """For each of the 48 axes, the error of each case."""
+    """The error of each case under the axes that fit best, and under those given; of 48 only the promising ones.
+
+    The mean cosine of all 48 follows from one 3x3 matrix per case; angles are computed for the SHORTLIST best by it.
+    """
     vectors = [case.vectors(picture) for case in cases]
+    moments = np.mean([_unit(one).T @ case.truth / len(one) for one, case in zip(vectors, cases, strict=True)], axis=0)
+    named = {name.strip("()").replace(" ", ""): matrix for name, matrix in signed_permutations()}
+    ranked = sorted(named, key=lambda name: -float((named[name].T * moments).sum()))
     return {
-        name.strip("()").replace(" ", ""): np.array(
-            [_errors(one @ matrix.T, case.truth) for one, case in zip(vectors, cases, strict=True)]
-        )
-        for name, matrix in signed_permutations()
+        name: np.array([_errors(one @ named[name].T, case.truth) for one, case in zip(vectors, cases, strict=True)])
+        for name in dict.fromkeys(["x,y,z", *ranked[:SHORTLIST]])
     }
+
+
+def _unit(vectors: Vectors) -> Vectors:
+    """Unit vectors, zero where there is no direction."""
+    finite = np.where(np.isfinite(vectors).all(axis=-1, keepdims=True), vectors, 0)
+    length = np.linalg.norm(finite, axis=-1, keepdims=True)
+    return np.where(length >= NO_DIRECTION, finite / np.maximum(length, NO_DIRECTION), 0)
 
 
 def _axes(cases: list[Case], frame: str, pictures: Sequence[str]) -> tuple[list[Diagnosis], list[Case]]:
@@ -355,22 +367,27 @@ def _rotations(cases: Sequence[Case]) -> list[Diagnosis]:
     """One rotation per image: predictions in the frame of the world or of the head."""
     given = _now(cases)
     fits = [_kabsch(case) for case in cases]
-    errors = np.array([error for _, error in fits])
+    rotations, errors = [rotation for rotation, _ in fits], np.array([error for _, error in fits])
     before, after = float(given.mean()), float(errors.mean())
-    agreeing = float((errors < ROTATION_GAIN * given).mean())
-    if after > ROTATION_GAIN * before or agreeing < AGREEMENT or after > CONSTANT_GAIN * _best_constant(cases):
+    turned = np.array([_turn(rotation) for rotation in rotations]) > 5  # a frontal view may need no rotation
+    agreeing = float((errors < ROTATION_GAIN * given)[turned].mean()) if turned.any() else 0.0
+    if (
+        after > ROTATION_GAIN * before
+        or turned.mean() < 0.25
+        or agreeing < AGREEMENT
+        or after > CONSTANT_GAIN * _best_constant(cases)
+    ):
         return []
-    rotations = [rotation for rotation, _ in fits]
-    differ = max((_turn(a @ b.T) for a in rotations for b in rotations), default=0.0)
-    world = float(np.mean([_turn(rotation @ case.rotation.T) for rotation, case in zip(rotations, cases, strict=True)]))
-    if world < 10 and differ > 5:
+    differ = max(_turn(a @ b.T) for a in rotations for b in rotations)
+    in_world = float(np.mean([_errors(case.vectors() @ case.rotation.T, case.truth) for case in cases]))
+    confidence = _confidence(before, after, agreeing, len(cases))
+    if in_world < 1.1 * after + 0.5:
         text = "the normals are in the frame of the world (the scan), not of the camera"
         option = "Add --space world, or multiply by the rotation of world_to_camera."
-        confidence = _confidence(before, after, agreeing, len(cases))
+        after = in_world
     elif differ > 5:
         text = f"each image needs a rotation of its own (they differ by up to {differ:.0f} degrees): a head-local frame"
         option = "Rotate by the head pose into the camera frame before saving; no option can know it."
-        confidence = _confidence(before, after, agreeing, len(cases))
     else:
         text = f"all images are turned by the same {_turn(rotations[0]):.0f} degrees"
         option = "Check the camera frame of the method; no option turns by an arbitrary rotation."
@@ -403,10 +420,8 @@ def _shift(cases: Sequence[Case]) -> list[Diagnosis]:
     padding = _padding(cases)
     if padding is not None:
         return [padding]
-    steps = range(-SHIFT, SHIFT + 1)
-    coarse = {(dx, dy): _shifted(cases, dx, dy, 500) for dx in steps for dy in steps}
-    dx, dy = min(coarse, key=lambda key: float(coarse[key].mean()))
-    errors = _shifted(cases, dx, dy, PIXELS)
+    dx, dy = _best_shift(cases)
+    errors = _now([replace(case, predicted=_moved(case.predicted, dx, dy)) for case in cases])
     after, agreeing = float(errors.mean()), float((errors < given).mean())
     if (
         max(abs(dx), abs(dy)) < 2
@@ -422,17 +437,26 @@ def _shift(cases: Sequence[Case]) -> list[Diagnosis]:
     return [Diagnosis("FM-19", text, _confidence(before, after, agreeing, len(cases)), before, after, agreeing, option)]
 
 
-def _shifted(cases: Sequence[Case], dx: int, dy: int, pixels: int) -> NDArray[np.float64]:
-    """Errors when the prediction of a pixel is looked up dx to the right and dy below it."""
-    found = []
+def _best_shift(cases: Sequence[Case]) -> tuple[int, int]:
+    """The dx, dy whose look-up fits best by the mean cosine, over a part of the pixels."""
+    dy, dx = (step.ravel() for step in np.mgrid[-SHIFT : SHIFT + 1, -SHIFT : SHIFT + 1])
+    fit = np.zeros(len(dx))
     for case in cases:
         height, width = case.mask.shape
-        chosen = case.chosen[:: max(1, len(case.chosen) // pixels)]
-        rows, columns = np.divmod(chosen, width)
-        rows, columns = np.clip(rows + dy, 0, height - 1), np.clip(columns + dx, 0, width - 1)
-        truth = case.target.reshape(-1, 3)[chosen].astype(np.float64)
-        found.append(_errors(case.predicted[rows, columns].astype(np.float64), truth))
-    return np.array(found)
+        chosen = case.chosen[:: max(1, len(case.chosen) // 500)]
+        rows = np.clip(chosen // width + dy[:, None], 0, height - 1)
+        columns = np.clip(chosen % width + dx[:, None], 0, width - 1)
+        truth = case.target.reshape(-1, 3)[chosen]
+        fit += np.einsum("skc,kc->s", _unit(case.predicted)[rows, columns], truth) / len(chosen)
+    best = int(fit.argmax())
+    return int(dx[best]), int(dy[best])
+
+
+def _moved(predicted: Vectors, dx: int, dy: int) -> Vectors:
+    """The map whose pixel is the one dx to the right and dy below it; the border is repeated."""
+    rows = np.clip(np.arange(predicted.shape[0]) + dy, 0, predicted.shape[0] - 1)
+    columns = np.clip(np.arange(predicted.shape[1]) + dx, 0, predicted.shape[1] - 1)
+    return predicted[np.ix_(rows, columns)]
 
 
 def _padding(cases: Sequence[Case]) -> Diagnosis | None:
