@@ -116,6 +116,9 @@ class Diagnosis:
     option: str
     axes: str = "x,y,z"
 
+    def __str__(self) -> str:
+        return f"{self.code}: {self.text}"
+
     @property
     def text(self) -> str:
         """Everything but the code, in one sentence and the repair."""

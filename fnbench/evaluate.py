@@ -9,53 +9,43 @@ in exact arithmetic, so that order, batch size and number of processes change no
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fnbench
 from fnbench import metrics, statistics
-from fnbench.doctor import Case, diagnose
-from fnbench.errors import InvalidDataError, InvalidPredictionError, InvalidSettingError
+from fnbench.breakdown import breakdowns
+from fnbench.cards import card_names, contamination, load_card
+from fnbench.doctor import diagnose
+from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.estimator import NormalEstimator, predictions, provenance
-from fnbench.metrics import THRESHOLDS, UNIT, Errors, acc, angular_error
-from fnbench.protocol import (
-    EROSIONS,
-    MASKS,
-    PARTITIONS,
-    PIXEL_GROUPS,
-    SAMPLE_BREAKDOWNS,
-    Protocol,
-    check_sample,
-    edge_distance,
-    partition_labels,
-    protocol_mask,
-    protocol_named,
-    sample_bins,
-)
-from fnbench.quantiles import ErrorPool
-from fnbench.record import EvalResult, Finding, tallies, tally_columns, text_hash
+from fnbench.metrics import angular_error
+from fnbench.models.load import load_estimator
+from fnbench.protocol import PIXEL_GROUPS, Protocol, check_sample, protocol_named
+from fnbench.record import EvalResult, Finding, tallies, text_hash
+from fnbench.scoring import CHUNK, OFF_UNIT_LIMIT, Scored, Truth, Vectors, off_unit_error, score
 from fnbench.store import Store
 
 if TYPE_CHECKING:
     import pandas
 
-OFF_UNIT_LIMIT = 0.01
-"""Share of pixels of another length above which the predictions are taken to be coded, not normals."""
 WATCHED = 8
 """Images on which the conventions of a model are tried."""
+BACK_FACING_LIMIT = 0.001
+"""Share of valid pixels whose target faces away from the camera above which a file is refused."""
 _LISTED = 10  # ids that a message names
+_BACK_FACING = PIXEL_GROUPS.index("facing angle: 90-180°")
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,27 +61,35 @@ class Scope:
     excluded: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ModelRecipe:
+    """How to load a model by name; what travels to workers, which load it once each."""
+
+    name: str
+    weights: Path | None = None
+    device: str | None = None
+    untrained: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
-class Truth:
-    """What a store says about one sample, as far as scoring needs it.
+class ModelSource:
+    """Maps that a model predicts. model: an estimator, or how to load it."""
 
-    full, mask: (H, W) bool, all pixels with known normals, and those that count.  normals: (H, W, 3) float32.
-    labels: one (K,) uint8 per partition of the pixels that count.
-    """
+    model: NormalEstimator | ModelRecipe
+    batch: int
 
-    id: str
-    subject: str
-    capture: str
-    normals: NDArray[np.float32]
-    full: NDArray[np.bool_]
-    mask: NDArray[np.bool_]
-    others: Mapping[str, NDArray[np.bool_]]
-    labels: tuple[NDArray[np.uint8], ...]
-    bins: Mapping[str, str]
+    def maps(self, store: Store, indices: Sequence[int]) -> Iterator[Vectors | None]:
+        """Predict the images of these samples in batches."""
+        return predictions(loaded(self.model), (store.image(index) for index in indices), batch=self.batch)
+
+    def remark(self, store: Store, index: int, known: Truth, vectors: Vectors | None, row: Mapping[str, Any]) -> None:
+        """Refuse maps that are codes, not normals."""
+        if vectors is not None and row["off_unit"] > OFF_UNIT_LIMIT * row["n"]:
+            raise off_unit_error(vectors[known.mask], known.id, row["off_unit"])
 
 
 def evaluate(
-    estimator: NormalEstimator,
+    model: NormalEstimator | ModelRecipe,
     store: Store,
     *,
     protocol: str = "fnbench-1",
@@ -100,12 +98,17 @@ def evaluate(
     limit: int | None = None,
     exclude: Sequence[str] = (),
     seed: int = 0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    scratch: Path | None = None,
 ) -> EvalResult:
     """Score a model on one split of a store.
 
+    model: an estimator, or a recipe to load it (with several workers, each loads its own).
     protocol: name, see ``fnbench.protocol``.  split: train, val or test.  batch: images per call of ``predict``.
     limit: only the first samples by id; the result is marked partial and never ranked.
     exclude: ids left out on purpose; they stand in the record.  seed: of the bootstrap.
+    workers, scheduler, scratch: see ``fnbench.scoring.score``; no number depends on them.
     Raises InvalidDataError or InvalidSettingError before anything is predicted when the store does not fit the
     protocol, InvalidPredictionError when the model does not return unit normals.
     """
@@ -114,17 +117,20 @@ def evaluate(
     if batch < 1:
         raise InvalidSettingError(f"batch is {batch}, expected at least 1.")
     started, clock = datetime.now(UTC), time.perf_counter()
+    estimator = loaded(model)
     findings = [*_determinism(estimator, store, within.indices[:batch])]
-    predicted = predictions(estimator, (store.image(index) for index in within.indices), batch=batch)
-    watched = set(some_of(within.indices, WATCHED))
-    rows, cases = [], []
-    with ErrorPool() as pool:
-        for index, one, known in zip(within.indices, predicted, truths(store, within.indices, rules), strict=True):
-            rows.append(_row(one, known, pool))
-            if index in watched:
-                cases.append(Case(known.id, one, known.normals, known.mask, store.camera(index).rotation))
-        quantiles = pool.quantiles()
-    findings += [Finding(found.code, "WARN", found.text) for found in diagnose(cases, quick=True)]
+    scored = score(
+        store,
+        rules,
+        ModelSource(model, batch),
+        within.indices,
+        watched=some_of(within.indices, WATCHED),
+        chunk=batch * -(-CHUNK // batch),
+        workers=workers,
+        scheduler=scheduler,
+        scratch=scratch,
+    )
+    findings += [Finding(found.code, "WARN", found.text) for found in diagnose(scored.cases, quick=True)]
     about = provenance(estimator)
     if about.get("untrained"):
         findings.append(Finding("", "WARN", f"{estimator.name} is untrained; its numbers describe random weights"))
@@ -133,16 +139,25 @@ def evaluate(
         rules,
         within,
         split,
-        rows,
-        quantiles,
+        scored,
         model=estimator.name,
         about=about,
-        settings={"batch": batch, "limit": limit, "seed": seed},
+        settings={"batch": batch, "limit": limit, "workers": workers, "scheduler": scheduler},
         findings=findings,
         started=started,
         seconds=time.perf_counter() - clock,
         seed=seed,
     )
+
+
+def loaded(model: NormalEstimator | ModelRecipe) -> NormalEstimator:
+    """The estimator itself; a recipe is loaded once per process."""
+    return _from_recipe(model) if isinstance(model, ModelRecipe) else model
+
+
+@lru_cache(maxsize=1)
+def _from_recipe(recipe: ModelRecipe) -> NormalEstimator:
+    return load_estimator(recipe.name, weights=recipe.weights, device=recipe.device, untrained=recipe.untrained)
 
 
 def scope(
@@ -158,6 +173,13 @@ def scope(
     unknown = sorted(set(exclude) - {store.ids[index] for index in found})
     if unknown:
         raise InvalidSettingError(f"{where}: excluded ids {some(unknown)} are not in this split. Check the list.")
+    leaking = leaks(store)
+    if leaking:
+        raise InvalidDataError(
+            f"{store.path.name}: {len(leaking)} subjects are in more than one split: {some(leaking)}; expected each in "
+            "one. Split by subject and write the file again.",
+            code="FM-47",
+        )
     kept = [index for index in found if store.ids[index] not in set(exclude)]
     if limit is not None:
         if limit < 1:
@@ -182,67 +204,12 @@ def scope(
     return Scope(tuple(kept), len(found), tuple(exclude))
 
 
-def truths(store: Store, indices: Iterable[int], rules: Protocol) -> Iterator[Truth]:
-    """Target, masks and labels of each sample, read one by one."""
-    return (truth(store, index, rules) for index in indices)
-
-
-def truth(store: Store, index: int, rules: Protocol) -> Truth:
-    """Target, masks and labels of one sample."""
-    target = store.target(index)
-    region, landmarks = store.region(index), store.landmarks(index)
-    masks = {kind: protocol_mask(kind, target.mask, region, landmarks) for kind in MASKS}
-    mask = masks[rules.mask]
-    if mask is None or not mask.any():
-        raise InvalidDataError(
-            f"{store.path.name}: sample {store.ids[index]} has no pixel inside the mask {rules.mask} of {rules.id}; "
-            "expected at least one. Leave it out by name with --exclude.",
-            code="FM-24",
-        )
-    distance = edge_distance(mask)
-    others = {f"mask {kind}": other for kind, other in masks.items() if other is not None}
-    others |= {f"eroded {pixels} px": distance > pixels for pixels in EROSIONS}
-    return Truth(
-        store.ids[index],
-        store.subjects[index],
-        store.captures[index],
-        target.normals,
-        target.mask,
-        mask,
-        others,
-        partition_labels(target.normals, mask, distance, region, store.camera(index)),
-        sample_bins(store.sample_attributes(index)),
-    )
-
-
-def sample_row(predicted: NDArray[np.floating] | None, known: Truth, pool: ErrorPool) -> dict[str, Any]:
-    """The row of one sample; its errors go to the pool.
-
-    predicted: (H, W, 3) canonical frame, or None when missing: every pixel then counts 180 degrees.
-    """
-    inside = known.mask
-    count = int(np.count_nonzero(inside))
-    if predicted is None:
-        found, gradient = metrics.worst_errors(count), (0, 0)
-    else:
-        found = metrics.errors(predicted, known.normals, inside)
-        gradient = metrics.gradient_error(predicted, known.normals, inside)
-    pool.add(found.fixed)
-    one = metrics.tally(found, gradient)
-    groups = _groups(predicted, known, found)
-    return {
-        "id": known.id,
-        "subject": known.subject,
-        "capture": known.capture,
-        "missing": predicted is None,
-        "mask_sha256": hashlib.sha256(np.packbits(inside).tobytes()).hexdigest(),
-        "prediction_sha256": "" if predicted is None else array_hash(predicted),
-        **tally_columns(one),
-        **known.bins,
-        "group_n": groups.n,
-        "group_total": groups.total,
-        "group_below": groups.below.ravel(),
-    }
+def leaks(store: Store) -> list[str]:
+    """Subjects that are in more than one split of a store, sorted."""
+    splits: dict[str, set[str]] = {}
+    for subject, split in zip(store.subjects, store.splits, strict=True):
+        splits.setdefault(subject, set()).add(split)
+    return sorted(subject for subject, found in splits.items() if len(found) > 1)
 
 
 def assemble(
@@ -250,8 +217,7 @@ def assemble(
     rules: Protocol,
     within: Scope,
     split: str,
-    rows: Sequence[Mapping[str, Any]],
-    quantiles: Mapping[str, float],
+    scored: Scored,
     *,
     model: str,
     about: Mapping[str, Any],
@@ -264,7 +230,7 @@ def assemble(
     """One result from the rows of all samples, in whatever order they come; repeated ids are taken once."""
     import pandas
 
-    unique = {str(row["id"]): row for row in rows}
+    unique = {str(row["id"]): row for row in scored.rows}
     table = pandas.DataFrame([unique[name] for name in sorted(unique)])
     ones, subjects = tallies(table), [str(subject) for subject in table["subject"]]
     counts = _counts(table, within)
@@ -282,13 +248,18 @@ def assemble(
         data_hash=str(store.attributes["content_hash"]),
         split_hash=text_hash(sorted(ids)),
         mask_hash=text_hash(f"{row.id} {row.mask_sha256}" for row in table.itertuples()),
-        metrics=metrics.summary(ones, subjects, quantiles),
+        metrics=metrics.summary(ones, subjects, scored.quantiles),
         intervals=statistics.intervals(sums, seed=seed),
         interval_note=note,
         counts=counts,
         coverage=_coverage(counts),
         breakdowns=tuple(breakdowns(table, seed=seed)),
-        findings=(*findings, *_result_findings(table, counts, note, within)),
+        findings=(
+            *findings,
+            *_data_findings(table, store.path.name),
+            *_contamination(about, str(store.attributes["dataset"])),
+            *_result_findings(table, counts, note, within),
+        ),
         provenance={
             "fnbench": _own_version(),
             "model": dict(about),
@@ -304,147 +275,6 @@ def assemble(
         started=started.isoformat(timespec="seconds"),
         finished=datetime.now(UTC).isoformat(timespec="seconds"),
     )
-
-
-def breakdowns(table: pandas.DataFrame, *, seed: int = 0) -> list[dict[str, Any]]:
-    """Rows of numbers per region, facing angle, edge distance, mask, yaw, pitch, expression and light.
-
-    table: per-sample rows. Each row of the answer has pixels, images, subjects, metrics and intervals; a bin without
-    pixels has no metrics.
-    """
-    n = np.stack(table["group_n"].to_list()).astype(np.float64)
-    total = np.stack(table["group_total"].to_list()).astype(np.float64) / UNIT
-    below = np.stack(table["group_below"].to_list()).reshape(*n.shape, len(THRESHOLDS)).astype(np.float64)
-    names = [tuple(group.split(": ")) if ": " in group else ("mask sensitivity", group) for group in PIXEL_GROUPS]
-    whole = (table["n"].to_numpy(np.float64), table["total"].to_numpy(np.float64) / UNIT)
-    thresholds = [_below(table, threshold) for threshold in THRESHOLDS]
-    for breakdown in SAMPLE_BREAKDOWNS:
-        values = table[breakdown]
-        for value in sorted(values.unique()):
-            member = (values == value).to_numpy(np.float64)
-            names.append((breakdown, str(value)))
-            n = np.column_stack([n, whole[0] * member])
-            total = np.column_stack([total, whole[1] * member])
-            share = np.stack([counted * member for counted in thresholds], axis=-1)
-            below = np.concatenate([below, share[:, None]], axis=1)
-    return _breakdown_rows(names, n, total, below, table["subject"].to_numpy(), seed)
-
-
-def array_hash(array: NDArray[Any]) -> str:
-    """sha256 of an array's type, shape and bytes."""
-    digest = hashlib.sha256(f"{array.dtype.str}{array.shape}".encode())
-    digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
-
-
-def _row(predicted: NDArray[np.floating] | None, known: Truth, pool: ErrorPool) -> dict[str, Any]:
-    row = sample_row(predicted, known, pool)
-    if row["off_unit"] > OFF_UNIT_LIMIT * row["n"] and predicted is not None:
-        raise off_unit_error(predicted[known.mask], known.id, row["off_unit"])
-    return row
-
-
-def off_unit_error(vectors: NDArray[np.floating], where: str, count: int) -> InvalidPredictionError:
-    """What to say when too many predicted vectors are not of unit length.
-
-    vectors: (K, 3) the predictions inside the mask.
-    """
-    lengths = np.linalg.norm(vectors.astype(np.float64), axis=-1)
-    low, middle, high = np.nanmin(lengths), np.nanmedian(lengths), np.nanmax(lengths)
-    if np.nanmin(vectors) >= 0 and np.nanmax(vectors) > 1.5:
-        cause, code = "the map looks like 0-255 codes that were not decoded: n = code / 127.5 - 1", "FM-11"
-    elif np.nanmin(vectors) >= 0:
-        cause, code = "the map looks left in [0, 1]: n = 2 * value - 1", "FM-11"
-    else:
-        cause, code = "a coding, a resize without renormalisation, or a missing final normalisation", "FM-10"
-    return InvalidPredictionError(
-        f"{where}: {count} of {len(vectors)} predicted vectors are not of unit length (shortest {low:.3g}, median "
-        f"{middle:.3g}, longest {high:.3g}); expected 1 within {metrics.UNIT_TOLERANCE:g}. Likely cause: {cause}.",
-        code=code,
-    )
-
-
-def _groups(predicted: NDArray[np.floating] | None, known: Truth, found: Errors) -> metrics.GroupSums:
-    parts = [
-        metrics.group_sums(found.fixed, labels, len(part.bins))
-        for part, labels in zip(PARTITIONS, known.labels, strict=True)
-    ]
-    # Masks may reach beyond the protocol's: the errors out there are computed for these rows alone.
-    beyond = known.full & ~known.mask
-    outside = (
-        metrics.worst_errors(int(np.count_nonzero(beyond)))
-        if predicted is None
-        else metrics.errors(predicted, known.normals, beyond)
-    )
-    for name in PIXEL_GROUPS[-len(MASKS) - len(EROSIONS) :]:
-        member = known.others.get(name)
-        if member is None:
-            parts.append(metrics.group_sums(found.fixed[:0], np.empty(0, np.uint8), 1))
-            continue
-        fixed = np.concatenate([found.fixed[member[known.mask]], outside.fixed[member[beyond]]])
-        parts.append(metrics.group_sums(fixed, np.zeros(len(fixed), np.uint8), 1))
-    return metrics.GroupSums(
-        np.concatenate([part.n for part in parts]),
-        np.concatenate([part.total for part in parts]),
-        np.concatenate([part.below for part in parts]),
-    )
-
-
-def _breakdown_rows(
-    names: Sequence[tuple[str, ...]],
-    n: NDArray[np.float64],
-    total: NDArray[np.float64],
-    below: NDArray[np.float64],
-    subjects: NDArray[Any],
-    seed: int,
-) -> list[dict[str, Any]]:
-    present = n > 0
-    means = np.divide(total, n, out=np.zeros_like(total), where=present)
-    by_subject = {subject: np.flatnonzero(subjects == subject) for subject in sorted(set(subjects))}
-
-    def summed(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.stack([values[rows].sum(axis=0) for rows in by_subject.values()])
-
-    images = summed(present.astype(np.float64))
-    seen = images > 0
-    subject_means = np.divide(summed(means), images, out=np.zeros_like(images), where=seen)
-    columns: dict[str, tuple[NDArray[np.float64], NDArray[np.float64]]] = {
-        "mean_px": (summed(total), summed(n)),
-        **{f"{acc(t)}_px": (100 * summed(below[..., k]), summed(n)) for k, t in enumerate(THRESHOLDS)},
-        "mean_img": (summed(means), images),
-        "mean_sub": (subject_means, seen.astype(np.float64)),
-    }
-    ranges = {name: statistics.ratio_intervals(*pair, seed=seed) for name, pair in columns.items()}
-    found = []
-    for index, name in enumerate(names):
-        filled = bool(present[:, index].any())
-        numbers = {
-            key: float(upper[:, index].sum() / lower[:, index].sum())
-            for key, (upper, lower) in columns.items()
-            if filled
-        }
-        bounds = {
-            key: tuple(values[index].tolist())
-            for key, values in ranges.items()
-            if filled and np.isfinite(values[index]).all()
-        }
-        found.append(
-            {
-                "breakdown": name[0],
-                "bin": name[1],
-                "pixels": int(n[:, index].sum()),
-                "images": int(present[:, index].sum()),
-                "subjects": int(seen[:, index].sum()),
-                "metrics": numbers,
-                "intervals": bounds,
-            }
-        )
-    return found
-
-
-def _below(table: pandas.DataFrame, threshold: float) -> NDArray[np.float64]:
-    histogram = np.stack(table["histogram"].to_list())
-    return np.asarray(histogram[:, : int(threshold / metrics.BIN)].sum(axis=1), np.float64)
 
 
 def _counts(table: pandas.DataFrame, within: Scope) -> dict[str, int]:
@@ -495,6 +325,34 @@ def _result_findings(table: pandas.DataFrame, counts: Mapping[str, int], note: s
             yield Finding("FM-55", "WARN", f"subject {subject} holds {share:.0%} of the {what}")
 
 
+def _data_findings(table: pandas.DataFrame, where: str) -> Iterator[Finding]:
+    """Back-facing targets: a few at a silhouette are rounding, many are a wrong frame or winding."""
+    away = np.array([groups[_BACK_FACING] for groups in table["group_n"]])
+    if not away.any():
+        return
+    share = float(away.sum() / table["n"].sum())
+    ids = [str(name) for name in table["id"][away > 0]]
+    text = f"{share:.3%} of the valid target normals face away from the camera, in {len(ids)} samples: {some(ids)}"
+    if share > BACK_FACING_LIMIT:
+        raise InvalidDataError(
+            f"{where}: {text}; expected at most {BACK_FACING_LIMIT:.1%}. Check frame, camera and winding, and render "
+            "again.",
+            code="FM-27",
+        )
+    yield Finding("FM-27", "WARN", text, tuple(ids))
+
+
+def _contamination(about: Mapping[str, Any], dataset: str) -> Iterator[Finding]:
+    """What the declared training data means for this dataset; silent when it is known to be clean."""
+    if dataset not in card_names():
+        return
+    found = contamination(about.get("training_data"), load_card(dataset))
+    if found == "unknown":
+        yield Finding("FM-48", "WARN", "contamination unknown: the training data of the model are not declared")
+    elif found != "none declared":
+        yield Finding("FM-48", "WARN", f"contamination: {found}; the score is no test on new people")
+
+
 def _determinism(estimator: NormalEstimator, store: Store, indices: Sequence[int]) -> Iterator[Finding]:
     """The same images twice through the model: other numbers mean that one run is one seed."""
     images = [store.image(index) for index in indices]
@@ -505,6 +363,7 @@ def _determinism(estimator: NormalEstimator, store: Store, indices: Sequence[int
         yield Finding("FM-56", "WARN", text)
 
 
+@lru_cache(maxsize=1)
 def _own_version() -> dict[str, Any]:
     folder = Path(fnbench.__file__).resolve().parent.parent
     commit, dirty = None, None
@@ -523,11 +382,16 @@ def _git(folder: Path, *arguments: str) -> str | None:
 
 
 def _environment() -> dict[str, Any]:
-    libraries = {name: metadata.version(name) for name in ("numpy", "numba", "h5py", "pandas", "pyarrow")}
-    if "torch" in sys.modules:
-        libraries["torch"] = metadata.version("torch")
-    return {"python": platform.python_version(), "platform": platform.platform(), "machine": platform.machine(),
-            "libraries": libraries}  # fmt: skip
+    names = ["numpy", "numba", "h5py", "pandas", "pyarrow", *(["torch"] if "torch" in sys.modules else [])]
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "libraries": {name: _library_version(name) for name in names},
+    }
+
+
+_library_version = lru_cache(metadata.version)
 
 
 def some_of(items: Sequence[int], count: int) -> list[int]:

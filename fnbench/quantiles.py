@@ -41,6 +41,7 @@ class ErrorPool:
         self._held: list[NDArray[np.int32]] = []
         self._count = 0
         self._file: IO[bytes] | None = None
+        self._files: list[Path] = []
 
     def __enter__(self) -> ErrorPool:
         return self
@@ -50,8 +51,14 @@ class ErrorPool:
     ) -> None:
         self.close()
 
-    def add(self, fixed: NDArray[np.int32]) -> None:
-        """Keep the (K,) fixed errors of one more image; OutputError when the disk is full."""
+    def add(self, fixed: NDArray[np.int32] | str) -> None:
+        """Keep the (K,) fixed errors of some images; OutputError when the disk is full.
+
+        A text is the path of a file of them, which stays where it is until the pool is closed.
+        """
+        if isinstance(fixed, str):
+            self._files.append(Path(fixed))
+            return
         self._held.append(fixed)
         self._count += len(fixed)
         if self._count > self._memory:
@@ -63,6 +70,8 @@ class ErrorPool:
             self._file.seek(0)
             while piece := self._file.read(_CHUNK * 4):
                 yield np.frombuffer(piece, np.int32)
+        for path in self._files:
+            yield np.fromfile(path, np.int32)
         yield from self._held
 
     def quantiles(self) -> dict[str, float]:

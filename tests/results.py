@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fnbench.camera import Camera, look_at
 from fnbench.evaluate import evaluate
 from fnbench.record import EvalResult
 from fnbench.store import Store, write_samples
-from fnbench.types import Sample
+from fnbench.types import NormalMap, Sample
 from tests.spheres import ATTRIBUTES, RADIUS, sphere_sample
 
 
@@ -87,3 +88,73 @@ def predicted_maps(store: Store, degrees: float = 10.0) -> dict[str, NDArray[np.
 def with_sample(path: Path, samples: list[Sample]) -> Store:
     """A store of these samples."""
     return Store(write_samples(path, samples, ATTRIBUTES))
+
+
+def bumpy_normals(size: int, seed: int) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Normals and mask of a face-like height field without symmetry: half an ellipsoid with bumps of its own."""
+    rng = np.random.default_rng(seed)
+    columns, rows = np.meshgrid((np.arange(size) + 0.5) / size, (np.arange(size) + 0.5) / size)
+    x, y = 2 * columns - 1, 1 - 2 * rows
+    inside = (x / 0.75) ** 2 + (y / 0.95) ** 2 < 0.97
+    height = 0.9 * np.sqrt(np.maximum(1 - (x / 0.75) ** 2 - (y / 0.95) ** 2, 0.01))
+    for _ in range(12):
+        cx, cy, width = rng.uniform(-0.5, 0.5), rng.uniform(-0.7, 0.7), rng.uniform(0.08, 0.25)
+        height += rng.uniform(-0.12, 0.2) * np.exp(-((x - cx) ** 2 + (y - cy) ** 2) / width**2)
+    dy, dx = np.gradient(height, 2 / size)
+    normals = np.stack([-dx, dy, np.ones_like(dx)], -1)
+    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    return np.where(inside[..., None], normals, [0, 0, 1]).astype(np.float32), inside
+
+
+def bumpy_sample(name: str, size: int = 64, seed: int = 0, yaw: float = 0.0, **changes: Any) -> Sample:
+    """A sample of ``bumpy_normals`` whose camera stands at ``yaw``."""
+    normals, mask = bumpy_normals(size, seed)
+    K = np.array([[size / 2, 0, size / 2], [0, size / 2, size / 2], [0, 0, 1.0]])
+    camera = Camera(K, look_at(np.zeros(3), 10.0, yaw=yaw), size, size, orthographic=True)
+    target = NormalMap(np.where(mask[..., None], normals, 0).astype(np.float32), mask)
+    shown = np.where(mask[..., None], normals * 100 + 128, 60).astype(np.uint8)
+    attributes = {"yaw": yaw, "pitch": 0.0, "expression": "neutral"}
+    values: dict[str, Any] = {
+        "image": shown,
+        "target": target,
+        "camera": camera,
+        "depth": None,
+        "region": mask.astype(np.uint8),
+        "attributes": attributes,
+    }
+    return sphere_sample(name, size, seed=seed, **{**values, **changes})
+
+
+def bumpy_store(path: Path, count: int = 12, size: int = 64, yaws: tuple[float, ...] = (0.0,)) -> Store:
+    """One bumpy face per subject, cameras going round ``yaws``."""
+    samples = [bumpy_sample(f"p{i:03d}", size, seed=i, yaw=yaws[i % len(yaws)]) for i in range(count)]
+    return with_sample(path, samples)
+
+
+def imperfect(normals: NDArray[np.floating], degrees: float, seed: int, smooth: float = 4.0) -> NDArray[np.float32]:
+    """Normals with an error of about ``degrees`` that is smooth over some pixels, as a model's is."""
+    from scipy.ndimage import gaussian_filter
+
+    noise = np.random.default_rng(seed).normal(size=normals.shape)
+    if smooth:
+        noise = gaussian_filter(noise, (smooth, smooth, 0))
+        noise /= noise.std()
+    vectors = normals + np.tan(np.radians(degrees)) * 0.8 * noise
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def good_predictions(store: Store, degrees: float = 10.0, smooth: float = 4.0) -> dict[str, NDArray[np.float32]]:
+    """id -> a believable prediction of a bumpy store: right frame, an error of about ``degrees``."""
+    return {
+        name: imperfect(bumpy_normals(store.size[0], index)[0], degrees, seed=index, smooth=smooth)
+        for index, name in enumerate(store.ids)
+    }
+
+
+def save_maps(folder: Path, maps: Mapping[str, NDArray[Any]]) -> Path:
+    """Write maps as <id>.npy, folders included."""
+    for name, values in maps.items():
+        path = folder / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, values)
+    return folder

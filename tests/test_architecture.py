@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("adapters", "render", "models", "torch_metric"),
     (
-        "protocol", "training", "evaluate", "submission", "doctor", "compare", "reproduce",
+        "protocol", "training", "scoring", "breakdown", "evaluate", "submission", "doctor", "compare", "reproduce",
         "export", "validate", "predict", "refine",
     ),
     ("leaderboard", "report", "demo", "cite"),

@@ -54,6 +54,8 @@ def _declared(verb: Callable[..., Any]) -> Callable[..., Any]:
 @_SPLIT
 @click.option("--limit", type=int, help="Only the first samples; such a result is never ranked.")
 @click.option("--exclude", multiple=True, help="Id of a sample to leave out; recorded. May be repeated.")
+@click.option("--workers", type=int, default=1, show_default=True, help="Processes on this machine.")
+@click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) instead of local processes.")
 @_declared
 def evaluate(
     model: str | None,
@@ -68,6 +70,8 @@ def evaluate(
     split: str,
     limit: int | None,
     exclude: tuple[str, ...],
+    workers: int,
+    scheduler: str | None,
     **declared: Any,
 ) -> None:
     """Score a model, or saved predictions, against exact normals and write a record.
@@ -82,18 +86,27 @@ def evaluate(
 
     if (model is None) == (predictions is None):
         raise InvalidSettingError("eval needs either --model or --predictions. See fnbench eval --help.")
-    scoring: dict[str, Any] = {"protocol": protocol, "split": split, "limit": limit, "exclude": exclude}
+    if scheduler is not None:
+        out.mkdir(parents=True, exist_ok=True)  # the cluster leaves its parts there
+    scoring: dict[str, Any] = {
+        "protocol": protocol,
+        "split": split,
+        "limit": limit,
+        "exclude": exclude,
+        "workers": workers,
+        "scheduler": scheduler,
+        "scratch": out.resolve() if scheduler is not None else None,
+    }
     with Store(data) as store:
         if predictions is not None:
             from fnbench.submission import evaluate_submission, read_declaration
 
             result = evaluate_submission(predictions, store, read_declaration(predictions, **declared), **scoring)
         else:
-            from fnbench.evaluate import evaluate
-            from fnbench.models.load import load_estimator
+            from fnbench.evaluate import ModelRecipe, evaluate
 
-            estimator = load_estimator(str(model), weights=weights, device=device, untrained=untrained)
-            result = evaluate(estimator, store, batch=batch_size, **scoring)
+            recipe = ModelRecipe(str(model), weights, device, untrained)
+            result = evaluate(recipe, store, batch=batch_size, **scoring)
     path = write_record(result, out)
     click.echo(result.text())
     click.echo(f"record: {path}")

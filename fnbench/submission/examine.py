@@ -9,15 +9,16 @@ from pathlib import Path
 
 from fnbench.doctor import IMAGES, Case, Diagnosis, background_counted, diagnose
 from fnbench.errors import InvalidPredictionError
-from fnbench.evaluate import Scope, scope, some_of, truth
+from fnbench.evaluate import Scope, scope, some_of
 from fnbench.files import write_text
 from fnbench.maps import Header
 from fnbench.protocol import Protocol, protocol_named
 from fnbench.record import Finding
+from fnbench.scoring import truth
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
 from fnbench.submission.headers import header_problems
-from fnbench.submission.numbers import Notes
+from fnbench.submission.numbers import SavedMaps
 from fnbench.submission.pairing import Submission, open_submission
 
 _SHOWN = 20
@@ -100,9 +101,8 @@ def write_findings(findings: Sequence[Finding], path: Path) -> None:
 def _cases(
     store: Store, indices: Sequence[int], rules: Protocol, submission: Submission, headers: Mapping[str, Header]
 ) -> list[Case]:
-    notes, cases = Notes(submission), []
-    for index in indices:
-        vectors = notes.read(store, index, headers.get(store.ids[index]))
+    cases = []
+    for index, vectors in zip(indices, SavedMaps(submission, headers).maps(store, indices), strict=True):
         if vectors is not None:
             known = truth(store, index, rules)
             cases.append(Case(known.id, vectors, known.normals, known.mask, store.camera(index).rotation))

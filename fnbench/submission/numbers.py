@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from numpy.typing import NDArray
 
 from fnbench.encodings import MIXED_FLOOR, decoded
 from fnbench.errors import InvalidPredictionError
-from fnbench.evaluate import OFF_UNIT_LIMIT, off_unit_error, some
+from fnbench.evaluate import some
 from fnbench.frames import to_canonical
 from fnbench.maps import Header, read_map
 from fnbench.metrics import UNIT
 from fnbench.record import Finding
+from fnbench.scoring import OFF_UNIT_LIMIT, Truth, Vectors, off_unit_error
 from fnbench.store import Store
+from fnbench.submission.declaration import Declaration
 from fnbench.submission.pairing import Submission
 
 TRUTH_LIMIT = 0.01
@@ -59,126 +62,131 @@ def resized(vectors: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.
         return np.asarray(np.where(length > 1e-6, grown / length, 0), np.float32)
 
 
-class Notes:
-    """What the numbers of a submission show, collected image by image and reported once."""
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What the numbers of one map show beside its score.
 
-    def __init__(self, submission: Submission) -> None:
-        self._submission = submission
-        self._stops: list[Finding] = []
-        self._hashes: dict[str, list[tuple[str, str]]] = {}
-        self._truths: list[str] = []
-        self._unreadable: list[str] = []
-        self._short: list[str] = []
-        self._overflow: list[str] = []
-        self._codings: dict[str, int] = {}
+    stops: what ends the run.  truth: it is the ground truth.  short: vectors shorter than 1 and none longer.
+    overflow: infinite float16.  unreadable: counted as missing.  coding: under which 8-bit codes fit best, or "".
+    prediction, sample: hashes, to find copies.
+    """
 
-    def read(self, store: Store, index: int, header: Header | None) -> NDArray[np.floating] | None:
-        """The canonical map of a sample, or None when there is none to score."""
+    id: str
+    stops: tuple[Finding, ...] = ()
+    truth: bool = False
+    short: bool = False
+    overflow: bool = False
+    unreadable: bool = False
+    coding: str = ""
+    prediction: str = ""
+    sample: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SavedMaps:
+    """The maps of a submission as a source of predictions (``fnbench.scoring.Source``)."""
+
+    submission: Submission
+    headers: Mapping[str, Header]
+
+    def maps(self, store: Store, indices: Sequence[int]) -> Iterator[Vectors | None]:
+        """Canonical maps; None for what is missing or cannot be read (``remark`` says which)."""
+        for index in indices:
+            yield self._read(store, index)[0]
+
+    def remark(self, store: Store, index: int, known: Truth, vectors: Vectors | None, row: Mapping[str, Any]) -> Remark:
+        """Look at one scored map."""
+        if vectors is None:
+            return self._read(store, index)[1]
+        header = self.headers[known.id]
+        inside = vectors[known.mask]
+        stops = []
+        if row["off_unit"] > OFF_UNIT_LIMIT * row["n"]:
+            error = off_unit_error(inside, known.id, row["off_unit"])
+            stops.append(Finding(error.code, "STOP", str(error), (known.id,)))
+        lengths = np.linalg.norm(inside.astype(np.float64), axis=-1)
+        return Remark(
+            known.id,
+            tuple(stops),
+            truth=row["total"] < TRUTH_LIMIT * UNIT * row["n"],
+            short=header.dtype.kind == "f" and (lengths < 0.995).mean() > 0.001 and not (lengths > 1.005).any(),
+            overflow=header.dtype == np.float16 and bool(np.isinf(inside).any()),
+            coding=self._coding(known, header),
+            prediction=str(row["prediction_sha256"]),
+            sample=store.sample_hash(index),
+        )
+
+    def _read(self, store: Store, index: int) -> tuple[Vectors | None, Remark]:
         name = store.ids[index]
-        if header is None:
-            if name in self._submission.paired:
-                self._unreadable.append(name)
-            return None
+        if name not in self.headers:
+            return None, Remark(name, unreadable=name in self.submission.paired)
         try:
             rotation = store.camera(index).rotation
-            return canonical_map(self._submission, name, header, rotation, store.size)
+            return canonical_map(self.submission, name, self.headers[name], rotation, store.size), Remark(name)
         except InvalidPredictionError as error:
-            if self._submission.declaration.on_error == "score":
-                self._unreadable.append(name)
-            else:
-                entry = self._submission.paired[name].label(self._submission.root)
-                self._stops.append(Finding(error.code or "FM-45", "STOP", f"{name} ({entry}): {error}", (name,)))
-            return None
+            if self.submission.declaration.on_error == "score":
+                return None, Remark(name, unreadable=True)
+            where = self.submission.paired[name].label(self.submission.root)
+            stop = Finding(error.code or "FM-45", "STOP", f"{name} ({where}): {error}", (name,))
+            return None, Remark(name, (stop,))
 
-    def judge(
-        self,
-        name: str,
-        vectors: NDArray[np.floating] | None,
-        mask: NDArray[np.bool_],
-        row: Mapping[str, Any],
-        header: Header | None,
-        input_hash: str,
-    ) -> None:
-        """Look at one scored map.
+    def _coding(self, known: Truth, header: Header) -> str:
+        if header.dtype != np.uint8 or header.shape[:2] != known.mask.shape:
+            return ""
+        return _best_coding(read_map(self.submission.paired[known.id])[known.mask])
 
-        vectors: (H, W, 3) canonical.  mask: (H, W) pixels that count.  row: of ``sample_row``.
-        """
-        if vectors is None or header is None:
-            return
-        inside = vectors[mask]
-        if row["off_unit"] > OFF_UNIT_LIMIT * row["n"]:
-            error = off_unit_error(inside, name, row["off_unit"])
-            self._stops.append(Finding(error.code, "STOP", str(error), (name,)))
-        if row["total"] < TRUTH_LIMIT * UNIT * row["n"]:
-            self._truths.append(name)
-        if row["nonfinite"] and header.dtype == np.float16 and np.isinf(inside).any():
-            self._overflow.append(name)
-        lengths = np.linalg.norm(inside.astype(np.float64), axis=-1)
-        if (lengths < 0.995).mean() > 0.001 and not (lengths > 1.005).any() and header.dtype.kind == "f":
-            self._short.append(name)
-        if header.dtype == np.uint8:
-            best = _best_coding(
-                read_map(self._submission.paired[name])[mask] if vectors.shape == header.shape else None
-            )
-            self._codings[best] = self._codings.get(best, 0) + 1
-        self._hashes.setdefault(str(row["prediction_sha256"]), []).append((name, input_hash))
 
-    def stops(self) -> Iterator[Finding]:
-        """Findings that end the run."""
-        yield from self._stops
-        declared = self._submission.declaration
-        if not declared.constant:
-            for group in self._hashes.values():
-                if len({input_hash for _, input_hash in group}) > 1:
-                    yield Finding(
-                        "FM-20",
-                        "STOP",
-                        f"{len(group)} images have bit for bit the same prediction ({some([n for n, _ in group])}), "
-                        "but their inputs differ; expected one prediction per image. A constant baseline is declared "
-                        "with --constant.",
-                        tuple(n for n, _ in group),
-                    )
-        if self._truths and not declared.self_test:
-            yield Finding(
-                "FM-21",
-                "STOP",
-                f"ground truth found among the predictions: {some(self._truths)} equal the target within "
-                f"{TRUTH_LIMIT} degrees. Submit what the method predicts; --self-test allows it for testing.",
-                tuple(self._truths),
+def stops(remarks: Sequence[Remark], declared: Declaration) -> Iterator[Finding]:
+    """Findings of a whole submission that end the run."""
+    for remark in remarks:
+        yield from remark.stops
+    copies: dict[str, list[Remark]] = {}
+    for remark in remarks:
+        if remark.prediction:
+            copies.setdefault(remark.prediction, []).append(remark)
+    for group in copies.values():
+        if not declared.constant and len({remark.sample for remark in group}) > 1:
+            ids = tuple(remark.id for remark in group)
+            text = (
+                f"{len(ids)} images have bit for bit the same prediction ({some(ids)}), but their inputs differ; "
+                "expected one prediction per image. A constant baseline is declared with --constant."
             )
+            yield Finding("FM-20", "STOP", text, ids)
+    truths = tuple(remark.id for remark in remarks if remark.truth)
+    if truths and not declared.self_test:
+        text = (
+            f"ground truth found among the predictions: {some(truths)} equal the target within {TRUTH_LIMIT} degrees; "
+            "expected predictions. Submit what the method predicts; --self-test allows it for testing."
+        )
+        yield Finding("FM-21", "STOP", text, truths)
 
-    def warnings(self) -> Iterator[Finding]:
-        """Findings that stay in the record."""
-        if self._unreadable:
-            text = f"{len(self._unreadable)} files cannot be read and count as missing: {some(self._unreadable)}"
-            yield Finding("FM-45", "SCORE", text, tuple(self._unreadable))
-        if self._overflow:
-            yield Finding(
-                "FM-22",
-                "SCORE",
-                f"{len(self._overflow)} float16 files hold infinite values ({some(self._overflow)}): float16 ends at "
-                "65504. Save float32.",
-                tuple(self._overflow),
-            )
-        if self._short:
-            yield Finding(
-                "FM-18",
-                "WARN",
-                f"{len(self._short)} maps hold vectors shorter than 1 and none longer ({some(self._short)}): resized "
-                "with a filter and not renormalised; they were normalised. Resize in float and renormalise.",
-                tuple(self._short),
-            )
-        declared = self._submission.declaration
-        if self._codings:
-            best = max(self._codings, key=lambda name: self._codings[name])
-            stated = declared.convention(Header("png", (1, 1, 3), np.dtype(np.uint8)))
-            if best and stated is not None and best != stated.encoding:
-                yield Finding(
-                    "FM-13",
-                    "WARN",
-                    f"the codes fit {best} better than the declared {stated.encoding} in {self._codings[best]} files; "
-                    f"a mixed coding costs up to {MIXED_FLOOR[0]} degrees on average and {MIXED_FLOOR[1]} at worst.",
-                )
+
+def warnings(remarks: Sequence[Remark], declared: Declaration) -> Iterator[Finding]:
+    """Findings of a whole submission that stay in the record."""
+    unreadable = tuple(remark.id for remark in remarks if remark.unreadable)
+    if unreadable:
+        text = f"{len(unreadable)} files cannot be read and count as missing: {some(unreadable)}"
+        yield Finding("FM-45", "SCORE", text, unreadable)
+    overflow = tuple(remark.id for remark in remarks if remark.overflow)
+    if overflow:
+        text = f"{len(overflow)} float16 files hold infinite values ({some(overflow)}): float16 ends at 65504"
+        yield Finding("FM-22", "SCORE", f"{text}. Save float32.", overflow)
+    short = tuple(remark.id for remark in remarks if remark.short)
+    if short:
+        text = (
+            f"{len(short)} maps hold vectors shorter than 1 and none longer ({some(short)}): resized with a filter and "
+            "not renormalised; they were normalised. Resize in float and renormalise."
+        )
+        yield Finding("FM-18", "WARN", text, short)
+    codings = [remark.coding for remark in remarks if remark.coding]
+    stated = declared.convention(Header("png", (1, 1, 3), np.dtype(np.uint8)))
+    best = max(sorted(set(codings)), key=codings.count, default="")
+    if best and stated is not None and best != stated.encoding:
+        text = (
+            f"the codes fit {best} better than the declared {stated.encoding} in {codings.count(best)} files; a mixed "
+            f"coding costs up to {MIXED_FLOOR[0]} degrees on average and {MIXED_FLOOR[1]} at worst."
+        )
+        yield Finding("FM-13", "WARN", text, tuple(remark.id for remark in remarks if remark.coding == best))
 
 
 def _best_coding(codes: NDArray[np.uint8] | None) -> str:

@@ -7,17 +7,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from fnbench.encodings import FLOORS
-from fnbench.evaluate import WATCHED, assemble, sample_row, scope, some_of, truth
+from fnbench.evaluate import WATCHED, assemble, scope, some_of
 from fnbench.protocol import protocol_named
-from fnbench.quantiles import ErrorPool
 from fnbench.record import EvalResult, Finding
+from fnbench.scoring import sample_row, score, truth
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
 from fnbench.submission.examine import checked, refuse, surveyed, suspicions
-from fnbench.submission.numbers import Notes
+from fnbench.submission.numbers import SavedMaps, stops, warnings
 
 
 def evaluate_submission(
@@ -30,8 +29,11 @@ def evaluate_submission(
     limit: int | None = None,
     exclude: Sequence[str] = (),
     seed: int = 0,
+    workers: int = 1,
+    scheduler: str | None = None,
+    scratch: Path | None = None,
 ) -> EvalResult:
-    """Score saved predictions on one split of a store.
+    """Score saved predictions on one split of a store; ``workers`` and the like as in ``fnbench.scoring.score``.
 
     Raises InvalidPredictionError with every problem of the submission, and writes nothing.
     """
@@ -41,17 +43,16 @@ def evaluate_submission(
     submission, headers, findings = checked(path, store, within, declaration)
     findings += suspicions(store, some_of(within.indices, WATCHED), rules, submission, headers)
     refuse(findings)
-    notes = Notes(submission)
-    rows: list[dict[str, Any]] = []
-    with ErrorPool() as pool:
-        for index in within.indices:
-            known = truth(store, index, rules)
-            vectors = notes.read(store, index, headers.get(known.id))
-            row = sample_row(vectors, known, pool)
-            rows.append(row)
-            notes.judge(known.id, vectors, known.mask, row, headers.get(known.id), store.sample_hash(index))
-        refuse([*notes.stops()])
-        quantiles = pool.quantiles()
+    scored = score(
+        store,
+        rules,
+        SavedMaps(submission, headers),
+        within.indices,
+        workers=workers,
+        scheduler=scheduler,
+        scratch=scratch,
+    )
+    refuse([*stops(scored.remarks, declaration)])
     kinds = {header.storage for header in headers.values()}
     about = {
         "name": declaration.name,
@@ -68,12 +69,11 @@ def evaluate_submission(
         rules,
         within,
         split,
-        rows,
-        quantiles,
+        scored,
         model=declaration.name,
         about=about,
-        settings={"limit": limit, "seed": seed, "missing": declaration.missing, "resize": _resize_rule(declaration)},
-        findings=[*findings, *notes.warnings()],
+        settings={"limit": limit, "missing": declaration.missing, "resize": _resize_rule(declaration)},
+        findings=[*findings, *warnings(scored.remarks, declaration)],
         started=started,
         seconds=time.perf_counter() - clock,
         seed=seed,
@@ -93,16 +93,18 @@ def validate_submission(
     rules = protocol_named(protocol)
     within = scope(store, rules, split=split, exclude=exclude)
     submission, headers, findings = surveyed(path, store, within, declaration)
-    notes = Notes(submission)
-    with ErrorPool() as pool:
-        for index in within.indices:
-            name = store.ids[index]
-            if name in headers and declaration.convention(headers[name]) is not None:
-                known = truth(store, index, rules)
-                vectors = notes.read(store, index, headers[name])
-                row = sample_row(vectors, known, pool)
-                notes.judge(name, vectors, known.mask, row, headers[name], store.sample_hash(index))
-    return [*findings, *notes.stops(), *notes.warnings()]
+    source = SavedMaps(submission, headers)
+    usable = [
+        index
+        for index in within.indices
+        if (header := headers.get(store.ids[index])) is not None and declaration.convention(header) is not None
+    ]
+    remarks = []
+    for index, vectors in zip(usable, source.maps(store, usable), strict=True):
+        known = truth(store, index, rules)
+        row, _ = sample_row(vectors, known)
+        remarks.append(source.remark(store, index, known, vectors, row))
+    return [*findings, *stops(remarks, declaration), *warnings(remarks, declaration)]
 
 
 def _floor(kinds: Iterable[str]) -> dict[str, float] | None:
