@@ -365,6 +365,7 @@ DAMAGED = {
     "windows nan": (TRIANGLE.replace("200 0 0", "-nan(ind) 0 0") + "f 1 2 3\n", "line 2: .*NaN"),
     "old windows nan": (TRIANGLE.replace("200 0 0", "-1.#IND 0 0") + "f 1 2 3\n", "line 2: .*expected numbers"),
     "infinite": (TRIANGLE.replace("200 0 0", "1e999 0 0") + "f 1 2 3\n", "line 2: .*infinite"),
+    "absurd": (TRIANGLE.replace("200 0 0", "1e300 0 0") + "f 1 2 3\n", "a coordinate beyond 1e12"),
     "beyond": (TRIANGLE + "f 1 2 9\n", r"line 4: face 'f 1 2 9' names a vertex that does not exist, expected 1 to 3"),
     "huge index": (TRIANGLE + "f 1 2 99999999999999999999999\n", "line 4: face .* does not exist"),
     "huge negative": (TRIANGLE + "f 1 2 -99999999999\n", "line 4: face .* does not exist"),
@@ -425,6 +426,15 @@ OTHERS = {
         "face.ply",
         ply(b"0 0 0\n", "format ascii 1.0\nelement vertex 30\nproperty float x\nproperty float y\nproperty float z\n"),
         "truncated",
+    ),
+    "nan in a ply": (
+        "face.ply",
+        ply(
+            b"0 0 0\nnan 0 0\n0 200 0\n3 0 1 2\n",
+            "format ascii 1.0\nelement vertex 3\nproperty float x\nproperty float y\nproperty float z\n"
+            "element face 1\nproperty list uchar int vertex_indices\n",
+        ),
+        "1 of 3 vertices are NaN or infinite",
     ),
     "points only": (
         "face.ply",

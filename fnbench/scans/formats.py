@@ -166,7 +166,7 @@ def _check_ply_header(content: bytes, name: str) -> None:
     for line in content[:end].decode("latin-1").splitlines():
         words = line.split()
         if len(words) >= 3 and words[0] == "element":
-            count = int(words[2]) if words[2].isdigit() else -1
+            count = int(words[2]) if words[2].isascii() and words[2].isdigit() else -1
             if count < 0:
                 raise InvalidDataError(f"{name}: PLY header says {line.strip()!r}, expected a count; {_ADVICE}")
         elif len(words) >= 3 and words[0] == "property":

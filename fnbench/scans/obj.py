@@ -7,8 +7,8 @@ every complaint carries its line.
 
 Conventions
 -----------
-Two compiled passes over the bytes: the first counts, the second fills arrays of exactly that size, so nothing is
-ever written out of bounds. Positions as in the file, no unit. Polygons become fans (a polygon whose fan folds is
+One compiled pass over the bytes fills arrays and stops when one is full, to go on with a larger one; nothing is ever
+written out of bounds. Positions as in the file, no unit. Polygons become fans (a polygon whose fan folds is
 fanned from another corner). ``vn`` lines are not read: normals come from geometry, and some sets write ``/0``.
 Negative indices count back from the lines read so far. Colours ``v x y z r g b`` in 0..1 or 0..255.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +34,22 @@ _KEYWORDS = (
 _BAD_NUMBER, _FEW_NUMBERS, _MANY_NUMBERS, _NOT_FINITE, _BAD_CORNER, _FEW_CORNERS, _NO_VERTEX, _NO_UV, _MIXED = range(
     1, 10
 )
-_HUGE = 1 << 40
+_FULL_V, _FULL_VT, _FULL_F, _FULL_M = -1, -2, -3, -4
+_AT, _LINE, _AT_V, _AT_VT, _AT_F, _AT_M, _POLYGONS, _UNKNOWNS, _COLORED, _TOP_P, _TOP_T = (
+    0,
+    1,
+    2,
+    3,
+    4,
+    5,
+    6,
+    7,
+    9,
+    10,
+    13,
+)
+_STATE = 16
+_HUGE = 1 << 31
 _Bytes = NDArray[np.uint8]
 
 
@@ -59,6 +74,28 @@ class ObjMesh:
     notes: tuple[str, ...] = ()
 
 
+class _Read(NamedTuple):
+    """What the compiled pass leaves: arrays of the length that was read, and where it stands."""
+
+    vertices: NDArray[np.float64]  # (V, 3)
+    colors: NDArray[np.float64]  # (V, 3), meaningful where every vertex had one
+    uv: NDArray[np.float64]  # (T, 2)
+    corners: NDArray[np.int32]  # (F, 2, 3): position and texture indices
+    first: NDArray[np.bool_]  # (F,) first triangle of its polygon
+    marks: NDArray[np.int64]  # (M, 4): kind, start, end, triangle of each usemtl and mtllib
+    problem: int
+    at: int
+    line: int
+    v: int
+    t: int
+    f: int
+    m: int
+    polygons: int
+    unknown: int
+    unknown_line: int
+    colored: int
+
+
 def parse_obj(content: bytes, name: str) -> ObjMesh:
     """Parse the bytes of an OBJ file; InvalidDataError with the line for anything that is not a triangle mesh.
 
@@ -66,23 +103,49 @@ def parse_obj(content: bytes, name: str) -> ObjMesh:
     [[0, 1, 2], [0, 2, 3]]
     """
     data = np.frombuffer(_one_line_per_statement(content), np.uint8)
-    text = data if AVAILABLE else _plain(data)
-    counts = _count(text)
-    vertices = np.zeros((counts[0], 6))
-    uv = np.zeros((counts[1], 2))
-    corners = np.zeros((2, counts[2], 3), np.int32)
-    first = np.zeros(counts[2], np.bool_)
-    marks = np.zeros((counts[3], 4), np.int64)
-    problem = _fill(text, vertices, uv, corners, first, marks)
-    if problem[0]:
-        raise InvalidDataError(_complaint(data, problem, counts, name))
-    if counts[2] == 0:
+    read = _read(data)
+    if read.problem:
+        raise InvalidDataError(_complaint(data, read, name))
+    if len(read.corners) == 0:
         raise InvalidDataError(
-            f"{name}: {counts[0]} vertices and no faces, expected an OBJ mesh with 'v' and 'f' lines; "
+            f"{name}: {len(read.vertices)} vertices and no faces, expected an OBJ mesh with 'v' and 'f' lines; "
             "check that the file was exported as a surface and copied completely."
         )
-    _refuse_cut_file(content, len(vertices), problem[3], name)
-    return _assemble(data, vertices, uv, corners, first, marks, problem)
+    _refuse_cut_file(content, len(read.vertices), read.polygons, name)
+    return _assemble(data, read)
+
+
+def _read(data: _Bytes) -> _Read:
+    """Run the compiled pass, with larger arrays whenever one is full."""
+    guess = len(data) // 50 + 64
+    vertices, colors, uv = np.empty((guess, 3)), np.empty((guess, 3)), np.empty((guess, 2))
+    corners, first = np.empty((2 * guess, 2, 3), np.int32), np.empty(2 * guess, np.bool_)
+    marks, state = np.empty((16, 4), np.int64), np.zeros(_STATE, np.int64)
+    state[[_TOP_P, _TOP_T]] = -1
+    text = data if AVAILABLE else _plain(data)
+    while (code := _fill(text, vertices, colors, uv, corners, first, marks, state)) < 0:
+        if code == _FULL_V:
+            vertices, colors = _doubled(vertices), _doubled(colors)
+        elif code == _FULL_VT:
+            uv = _doubled(uv)
+        elif code == _FULL_F:
+            corners, first = _doubled(corners), _doubled(first)
+        else:
+            marks = _doubled(marks)
+    v, t, f, m = (int(state[k]) for k in (_AT_V, _AT_VT, _AT_F, _AT_M))
+    if code == 0 and state[_TOP_P] >= v:
+        code, state[_AT], state[_LINE] = _NO_VERTEX, state[_TOP_P + 1], state[_TOP_P + 2]
+    elif code == 0 and state[_TOP_T] >= t:
+        code, state[_AT], state[_LINE] = _NO_UV, state[_TOP_T + 1], state[_TOP_T + 2]
+    return _Read(
+        vertices[:v], colors[:v], uv[:t], corners[:f], first[:f], marks[:m], code, *(int(k) for k in state[:_TOP_P])
+    )
+
+
+def _doubled(array: NDArray[Any]) -> NDArray[Any]:
+    larger = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
 
 
 def _plain(data: _Bytes) -> Any:
@@ -110,38 +173,28 @@ def _refuse_cut_file(content: bytes, vertices: int, polygons: int, name: str) ->
             )
 
 
-def _assemble(
-    data: NDArray[np.uint8],
-    vertices: NDArray[np.float64],
-    uv: NDArray[np.float64],
-    corners: NDArray[np.int32],
-    first: NDArray[np.bool_],
-    marks: NDArray[np.int64],
-    found: tuple[int, ...],
-) -> ObjMesh:
+def _assemble(data: _Bytes, read: _Read) -> ObjMesh:
     notes = []
-    positions = np.ascontiguousarray(vertices[:, :3])
-    _unfold(positions, corners, first)
-    faces, uv_faces = corners
-    if found[4]:
-        line = found[5]
-        notes.append(f"{found[4]} lines with an unknown keyword ignored, the first is line {line}")
-    colored = found[6] == len(vertices)
-    bad_uv = ~np.isfinite(uv).all(axis=1)
-    if bad_uv.any():
-        uv[bad_uv] = 0
-        notes.append(f"{int(bad_uv.sum())} texture coordinates are NaN, read as 0")
+    _unfold(read.vertices, read.corners, read.first)
+    faces, uv_faces = np.ascontiguousarray(read.corners[:, 0]), np.ascontiguousarray(read.corners[:, 1])
+    uv = np.ascontiguousarray(read.uv)
+    if read.unknown:
+        notes.append(f"{read.unknown} lines with an unknown keyword ignored, the first is line {read.unknown_line}")
+    if not bool(np.isfinite(uv).all()):
+        bad = ~np.isfinite(uv).all(axis=1)
+        uv[bad] = 0
+        notes.append(f"{int(bad.sum())} texture coordinates are NaN, read as 0")
     bare = uv_faces[:, 0] < 0
     has_uv = len(uv) > 0 and not bare.all()
     if has_uv and bare.any():
         uv_faces[bare] = len(uv)
         uv = np.vstack([uv, [[0.0, 0.0]]])
         notes.append(f"{int(bare.sum())} of {len(faces)} faces have no texture coordinates")
-    names, materials, libraries = _materials(data, marks, len(faces))
+    names, materials, libraries = _materials(data, read.marks, len(faces))
     return ObjMesh(
-        positions,
+        np.ascontiguousarray(read.vertices),
         faces,
-        _colors(vertices[:, 3:]) if colored else None,
+        _colors(read.colors) if read.colored == len(read.vertices) else None,
         uv if has_uv else None,
         uv_faces if has_uv else None,
         materials,
@@ -175,30 +228,29 @@ def _unfold(vertices: NDArray[np.float64], corners: NDArray[np.int32], first: ND
     if first.all():
         return
     rest = np.flatnonzero(~first)  # triangles after the first of their polygon
-    pairs = np.stack([rest - 1, rest])
-    a, b, c = (vertices[corners[0, :, k][pairs]] for k in range(3))
+    a, b, c = (vertices[corners[np.stack([rest - 1, rest]), 0, k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     folded = rest[(normal[0] * normal[1]).sum(axis=-1) < 0]
     starts = np.flatnonzero(first)
     for start in np.unique(np.searchsorted(starts, folded, side="right") - 1):
         low = starts[start]
         high = starts[start + 1] if start + 1 < len(starts) else len(first)
-        ring = np.concatenate([corners[:, low, :2], corners[:, low:high, 2]], axis=1)  # (2, n) position, texture
-        for apex in range(ring.shape[1]):
-            turned = np.roll(ring, -apex, axis=1)
-            fan = np.stack([np.broadcast_to(turned[:, :1], turned[:, 2:].shape), turned[:, 1:-1], turned[:, 2:]], -1)
-            a, b, c = (vertices[fan[0, :, k]] for k in range(3))
+        ring = np.concatenate([corners[low, :, :2].T, corners[low:high, :, 2]])  # (n, 2) position, texture
+        for apex in range(len(ring)):
+            turned = np.roll(ring, -apex, axis=0)
+            fan = np.stack([np.broadcast_to(turned[:1], turned[2:].shape), turned[1:-1], turned[2:]], -1)
+            a, b, c = (vertices[fan[:, 0, k]] for k in range(3))
             normals = np.cross(b - a, c - a)
             if (normals @ normals.sum(axis=0) > 0).all():
-                corners[:, low:high] = fan
+                corners[low:high] = fan
                 break
 
 
-def _complaint(data: NDArray[np.uint8], problem: tuple[int, ...], counts: NDArray[np.int64], name: str) -> str:
-    code, offset, line = problem[:3]
-    text = data.tobytes()[offset : offset + 60].split(b"\n")[0].decode("utf-8", "replace").strip()
-    where = f"{name}, line {line}: "
-    last = data[offset:].tobytes().count(b"\n") <= 2
+def _complaint(data: _Bytes, read: _Read, name: str) -> str:
+    rest = data[read.at :].tobytes()
+    text = rest[:60].split(b"\n")[0].decode("utf-8", "replace").strip()
+    where = f"{name}, line {read.line}: "
+    last = rest[:10_000].count(b"\n") <= 2 and len(rest) < 10_000
     cut = "the file ends in the middle of a line: copy it again." if last else "repair or re-export the file."
     return (
         where
@@ -209,12 +261,12 @@ def _complaint(data: NDArray[np.uint8], problem: tuple[int, ...], counts: NDArra
             _NOT_FINITE: f"found {text!r}, a NaN or infinite vertex, expected finite numbers; repair or re-export it.",
             _BAD_CORNER: f"found {text!r}, expected face corners like 3 or 3/7 or 3/7/2; {cut}",
             _FEW_CORNERS: f"found {text!r}, a face with fewer than 3 corners; {cut}",
-            _NO_VERTEX: f"face {text!r} names a vertex that does not exist, expected 1 to {counts[0]}; "
+            _NO_VERTEX: f"face {text!r} names a vertex that does not exist, expected 1 to {len(read.vertices)}; "
             "the file is truncated or damaged: copy or export it again.",
-            _NO_UV: f"face {text!r} names a texture coordinate that does not exist, expected 1 to {counts[1]}; "
+            _NO_UV: f"face {text!r} names a texture coordinate that does not exist, expected 1 to {len(read.uv)}; "
             "the file is truncated or damaged: copy or export it again.",
             _MIXED: f"face {text!r} has texture coordinates at some corners only, expected all or none; {cut}",
-        }[code]
+        }[read.problem]
     )
 
 
@@ -279,67 +331,29 @@ def _keyword(data: _Bytes, i: int) -> tuple[int, int]:
 
 
 @compiled
-def _count(data: _Bytes) -> NDArray[np.int64]:
-    """Vertices, texture coordinates, triangles, material marks."""
-    counts = np.zeros(4, np.int64)
-    i = 0
-    while i < len(data):
-        while _blank(data[i]):
-            i += 1
-        kind, skip = _keyword(data, i)
-        i += skip
-        if kind == _V:
-            counts[0] += 1
-        elif kind == _VT:
-            counts[1] += 1
-        elif kind == _F:
-            corners = 0
-            inside = False
-            while not _end(data[i]):
-                word = not _blank(data[i])
-                if word and not inside:
-                    corners += 1
-                inside = word
-                i += 1
-            counts[2] += max(corners - 2, 0)
-        elif kind in (_USEMTL, _MTLLIB):
-            counts[3] += 1
-        while data[i] != 10:
-            i += 1
-        i += 1
-    return counts
-
-
-@compiled
 def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
     """Read a decimal number at i: value, next position, well-formed."""
     negative = data[i] == 45
     if negative or data[i] == 43:
         i += 1
+    start = i
     mantissa = 0
-    digits = 0
-    exponent = 0
-    point = False
-    seen = False
-    while True:
-        c = data[i]
-        if 48 <= c <= 57:
-            seen = True
-            if digits < 18:
-                mantissa = mantissa * 10 + (c - 48)
-                if mantissa > 0:
-                    digits += 1
-                if point:
-                    exponent -= 1
-            elif not point:
-                exponent += 1
-        elif c == 46 and not point:
-            point = True
-        else:
-            break
+    while 48 <= data[i] <= 57:
+        mantissa = mantissa * 10 + (data[i] - 48)
         i += 1
-    if not seen:
+    digits, exponent = i - start, 0
+    if data[i] == 46:
+        i += 1
+        point = i
+        while 48 <= data[i] <= 57:
+            mantissa = mantissa * 10 + (data[i] - 48)
+            i += 1
+        digits += i - point
+        exponent = point - i
+    if digits == 0:
         return _word_number(data, i, negative)
+    if digits > 18:  # more than 64 bits hold: the first 18 decide
+        mantissa, exponent = _long(data, start)
     if data[i] == 101 or data[i] == 69:
         i += 1
         below = data[i] == 45
@@ -362,6 +376,24 @@ def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
 
 
 @compiled
+def _long(data: _Bytes, i: int) -> tuple[int, int]:
+    """Mantissa and exponent of the first 18 significant digits of a long number."""
+    mantissa = digits = exponent = 0
+    point = False
+    while 48 <= data[i] <= 57 or (data[i] == 46 and not point):
+        if data[i] == 46:
+            point = True
+        elif digits < 18:
+            mantissa = mantissa * 10 + (data[i] - 48)
+            digits += mantissa > 0
+            exponent -= point
+        else:
+            exponent += not point
+        i += 1
+    return mantissa, exponent
+
+
+@compiled
 def _word_number(data: _Bytes, i: int, negative: bool) -> tuple[float, int, bool]:
     """nan and inf in any spelling (nan, -nan(ind), 1.#QNAN is caught as malformed)."""
     a = data[i] | 32
@@ -381,12 +413,13 @@ def _index(data: _Bytes, i: int, count: int) -> tuple[int, int]:
     negative = data[i] == 45
     if negative:
         i += 1
+    start = i
     value = 0
     while 48 <= data[i] <= 57:
         value = value * 10 + (data[i] - 48)
-        if value > _HUGE:
-            value = _HUGE
         i += 1
+    if i - start > 12:
+        value = _HUGE
     if negative:
         return (count - value if 0 < value <= count else _HUGE), i
     return value - 1, i
@@ -396,18 +429,24 @@ def _index(data: _Bytes, i: int, count: int) -> tuple[int, int]:
 def _fill(
     data: _Bytes,
     vertices: NDArray[np.float64],
+    colors: NDArray[np.float64],
     uv: NDArray[np.float64],
     corners: NDArray[np.int32],
     first: NDArray[np.bool_],
     marks: NDArray[np.int64],
-) -> tuple[int, int, int, int, int, int, int]:
-    """Fill the arrays.
+    state: NDArray[np.int64],
+) -> int:
+    """Read lines from where ``state`` stands: 0 at the end, a problem, or which array is full (negative).
 
-    Returns problem code (0 = none), offset, line, polygons, unknown lines, the first of them, coloured vertices.
+    ``state`` is written back whenever the pass leaves, so that it can go on with larger arrays. Indices may name
+    vertices that come later; the largest ones are kept with their lines, for a check at the end.
     """
-    v = t = f = m = polygons = unknown = unknown_line = colored = 0
-    line = 1
-    i = 0
+    i, line = state[_AT], state[_LINE] + 1
+    v, t, f, m = state[_AT_V], state[_AT_VT], state[_AT_F], state[_AT_M]
+    polygons, unknown, unknown_line, colored = state[_POLYGONS], state[_UNKNOWNS], state[_UNKNOWNS + 1], state[_COLORED]
+    top_p, top_t = state[_TOP_P], state[_TOP_T]
+    code = 0
+    start = i
     while i < len(data):
         start = i
         while _blank(data[i]):
@@ -415,6 +454,12 @@ def _fill(
         kind, skip = _keyword(data, i)
         i += skip
         if kind in (_V, _VT):
+            if kind == _V and v == len(vertices):
+                code = _FULL_V
+                break
+            if kind == _VT and t == len(uv):
+                code = _FULL_VT
+                break
             k = 0
             while True:
                 while _blank(data[i]):
@@ -423,27 +468,35 @@ def _fill(
                     break
                 value, i, fine = _number(data, i)
                 if not fine:
-                    return _BAD_NUMBER, start, line, 0, 0, 0, 0
+                    code = _BAD_NUMBER
+                    break
                 if kind == _V:
-                    if k < 3 and not np.isfinite(value):
-                        return _NOT_FINITE, start, line, 0, 0, 0, 0
-                    if k < 6:
+                    if k < 3:
+                        if not np.isfinite(value):
+                            code = _NOT_FINITE
+                            break
                         vertices[v, k] = value
+                    elif k < 6:
+                        colors[v, k - 3] = value
                 elif k < 2:
                     uv[t, k] = value
                 k += 1
+            if code != 0:
+                break
             if k < (3 if kind == _V else 2):
-                return _FEW_NUMBERS, start, line, 0, 0, 0, 0
+                code = _FEW_NUMBERS
+                break
             if kind == _V:
                 if k == 5 or k > 8:
-                    return _MANY_NUMBERS, start, line, 0, 0, 0, 0
-                if k >= 6:
-                    colored += 1
+                    code = _MANY_NUMBERS
+                    break
+                colored += k >= 6
                 v += 1
             else:
                 t += 1
         elif kind == _F:
             k = 0
+            begin = f
             p0 = p1 = t0 = t1 = -1
             while True:
                 while _blank(data[i]):
@@ -452,33 +505,54 @@ def _fill(
                     break
                 before = i
                 p, i = _index(data, i, v)
-                if i == before or p < 0 or p >= len(vertices):
+                if i == before or p < 0 or p >= _HUGE:
                     bad = not (data[before] == 45 or 48 <= data[before] <= 57)
-                    return (_BAD_CORNER if bad else _NO_VERTEX), start, line, 0, 0, 0, 0
+                    code = _BAD_CORNER if bad else _NO_VERTEX
+                    break
                 q = -1
                 if data[i] == 47:
                     q, i = _index(data, i + 1, t)
-                    if q >= len(uv):
-                        return _NO_UV, start, line, 0, 0, 0, 0
+                    if q >= _HUGE:
+                        code = _NO_UV
+                        break
                     if data[i] == 47:
                         _, i = _index(data, i + 1, _HUGE)
                 if not (_blank(data[i]) or data[i] == 10):
-                    return _BAD_CORNER, start, line, 0, 0, 0, 0
+                    code = _BAD_CORNER
+                    break
                 if k > 0 and (q < 0) != (t0 < 0):
-                    return _MIXED, start, line, 0, 0, 0, 0
+                    code = _MIXED
+                    break
+                if p > top_p:
+                    top_p = p
+                    state[_TOP_P + 1], state[_TOP_P + 2] = start, line
+                if q > top_t:
+                    top_t = q
+                    state[_TOP_T + 1], state[_TOP_T + 2] = start, line
                 if k >= 2:
+                    if f == len(corners):
+                        code = _FULL_F
+                        break
                     first[f] = k == 2
-                    corners[0, f, 0], corners[0, f, 1], corners[0, f, 2] = p0, p1, p
-                    corners[1, f, 0], corners[1, f, 1], corners[1, f, 2] = t0, t1, q
+                    corners[f, 0, 0], corners[f, 0, 1], corners[f, 0, 2] = p0, p1, p
+                    corners[f, 1, 0], corners[f, 1, 1], corners[f, 1, 2] = t0, t1, q
                     f += 1
                 if k == 0:
                     p0, t0 = p, q
                 p1, t1 = p, q
                 k += 1
+            if code == _FULL_F:
+                f = begin  # this polygon is read again
+            if code != 0:
+                break
             if k < 3:
-                return _FEW_CORNERS, start, line, 0, 0, 0, 0
+                code = _FEW_CORNERS
+                break
             polygons += 1
         elif kind in (_USEMTL, _MTLLIB):
+            if m == len(marks):
+                code = _FULL_M
+                break
             marks[m, 0], marks[m, 1], marks[m, 3] = kind, i, f
             while data[i] != 10:
                 i += 1
@@ -492,4 +566,9 @@ def _fill(
             i += 1
         i += 1
         line += 1
-    return 0, 0, line, polygons, unknown, unknown_line, colored
+        start = i
+    state[_AT], state[_LINE] = start, line if code > 0 else line - 1
+    state[_AT_V], state[_AT_VT], state[_AT_F], state[_AT_M] = v, t, f, m
+    state[_POLYGONS], state[_UNKNOWNS], state[_UNKNOWNS + 1], state[_COLORED] = polygons, unknown, unknown_line, colored
+    state[_TOP_P], state[_TOP_T] = top_p, top_t
+    return code

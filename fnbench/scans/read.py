@@ -26,6 +26,7 @@ SUFFIXES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off", ".vtk")
 """File types that read_scan opens."""
 
 _CERTAIN = 0.02
+_ABSURD = 1e12
 _BINARY_HINTS = (b"<!doctype", b"<html", b"<?xml")
 
 
@@ -102,14 +103,13 @@ def _content(path: Path, name: str) -> bytes:
 
 def _from_obj(mesh: ObjMesh, path: Path, exclude: Exclusion, texture: bool) -> tuple[Part, tuple[str, ...]]:
     notes = list(mesh.notes)
-    keep = np.ones(len(mesh.faces), np.bool_)
+    faces, uv_faces, materials = mesh.faces, mesh.uv_faces, mesh.materials
     dropped = [i for i, word in enumerate(mesh.material_names) if _matches(word, exclude.materials)]
-    keep &= ~np.isin(mesh.materials, dropped)
-    keep &= ~_touching(mesh.faces, len(mesh.vertices), exclude.vertices)
-    if not keep.all():
+    if dropped or exclude.vertices:
+        keep = ~np.isin(materials, dropped) & ~_touching(faces, len(mesh.vertices), exclude.vertices)
         notes.append(f"{int((~keep).sum())} faces of excluded parts left out")
-    faces, materials = mesh.faces[keep], mesh.materials[keep]
-    uv_faces = None if mesh.uv_faces is None else mesh.uv_faces[keep]
+        faces, materials = faces[keep], materials[keep]
+        uv_faces = None if uv_faces is None else uv_faces[keep]
     uv, image = mesh.uv, None
     if texture and uv is not None and uv_faces is not None and len(faces):
         uv, uv_faces, image, more = _textured(path, mesh, uv, uv_faces, materials)
@@ -171,6 +171,8 @@ def _joined(parts: list[Part]) -> Part:
 
 
 def _without_ranges(part: Part, ranges: tuple[tuple[int, int], ...]) -> Part:
+    if not ranges:
+        return part
     keep = ~_touching(part.faces, len(part.vertices), ranges)
     uv_faces = None if part.uv_faces is None else part.uv_faces[keep]
     return Part(part.vertices, part.faces[keep], part.uv, uv_faces, part.texture, part.colors)
@@ -180,12 +182,7 @@ def _clean(
     part: Part, name: str, notes: list[str], unit: str | float | None, front: Sequence[float] | None, weld: bool
 ) -> Scan:
     vertices, faces, uv_faces = part.vertices, part.faces, part.uv_faces
-    if not bool(np.isfinite(vertices).all()):
-        bad = int(np.count_nonzero(~np.isfinite(vertices).all(axis=1)))
-        raise InvalidDataError(
-            f"{name}: {bad} of {len(vertices)} vertices are NaN or infinite, expected finite numbers; "
-            "repair or re-export the mesh."
-        )
+    _check_coordinates(vertices, name)
     if len(faces) == 0:
         raise InvalidDataError(f"{name}: no faces are left, expected a surface; check the excluded parts.")
     if weld:
@@ -217,6 +214,15 @@ def _clean(
         name=name,
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def _check_coordinates(vertices: NDArray[np.float64], name: str) -> None:
+    """Refuse NaN, infinite and absurd coordinates, whether a face uses them or not."""
+    if len(vertices) and np.abs(vertices).max() < _ABSURD:
+        return
+    bad = int(np.count_nonzero(~np.isfinite(vertices).all(axis=1)))
+    what = f"{bad} of {len(vertices)} vertices are NaN or infinite" if bad else "a coordinate beyond 1e12"
+    raise InvalidDataError(f"{name}: {what}, expected finite positions of a face; repair or re-export the mesh.")
 
 
 def _wound_inwards(

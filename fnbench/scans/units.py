@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from fnbench.compiled import compiled
 from fnbench.errors import InvalidDataError, InvalidSettingError
 
 MILLIMETRES = {"um": 0.001, "mm": 1.0, "cm": 10.0, "dm": 100.0, "m": 1000.0}
@@ -52,11 +53,20 @@ def millimetres(unit: str | float, extent: float, name: str) -> float:
 
 def extent(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> float:
     """Longest side of the box around the vertices that faces use."""
-    used = np.zeros(len(vertices), np.bool_)
-    used[faces.ravel()] = True
-    if used.all():
-        return float((vertices.max(axis=0) - vertices.min(axis=0)).max())
-    return float(np.ptp(vertices[used], axis=0).max())
+    low, high = _box(np.ascontiguousarray(vertices, np.float64), np.ascontiguousarray(faces, np.int32))
+    return float((high - low).max())
+
+
+@compiled
+def _box(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    low, high = np.full(3, np.inf), np.full(3, -np.inf)
+    for f in range(len(faces)):
+        for corner in range(3):
+            for k in range(3):
+                value = vertices[faces[f, corner], k]
+                low[k] = min(low[k], value)
+                high[k] = max(high[k], value)
+    return low, high
 
 
 def _factor(unit: str | float) -> float:
