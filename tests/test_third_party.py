@@ -49,7 +49,7 @@ def pairs(shared_data) -> list[tuple[NDArray[np.float32], NormalMap]]:
         box = landmark_crop(photograph.camera.project(np.array(landmarks))[0])
         camera = photograph.camera.crop(box, 256)
         maps = surface_maps(scan, normals, camera, Raster().visibility(scan, camera))
-        image = cropped(photograph.pixels(scan.texture), photograph.camera, camera)
+        image = cropped(photograph.image, photograph.camera, camera)
         made.append((image, NormalMap(maps.normals, maps.mask)))
     return made
 
