@@ -175,7 +175,7 @@ def describe(card: DatasetCard) -> str:
     """A card in plain text, facts with their confidence and the check that stands in for certainty."""
     rule = card.splits
     split = (
-        f"by subject, hashed with seed {rule.seed}: train {rule.train:g}, val {rule.val:g}, the rest test"
+        f"ours, by subject, hashed with seed {rule.seed}: train {rule.train:g}, val {rule.val:g}, the rest test"
         if rule.rule == "hash"
         else f"everybody is in {rule.rule}"
     )

@@ -19,7 +19,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "types", "frames", "camera", "compiled", "__init__"),
     (
         "registry", "catalog", "cards", "metrics", "statistics", "octahedral", "store", "record", "estimator",
-        "scans", "photometric", "scale", "lens", "files", "images", "compiled", "quantiles",
+        "scans", "photometric", "scale", "splits", "lens", "files", "images", "compiled", "quantiles",
         "encodings", "png", "maps",
     ),
     ("adapters", "render", "models", "torch_metric"),

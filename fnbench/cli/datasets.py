@@ -77,3 +77,23 @@ def validate_dataset(
 def _bar(done: int, total: int) -> None:
     if sys.stderr.isatty():
         click.echo(f"\r\033[K{done} of {total} captures" + ("\n" if done == total else ""), nl=False, err=True)
+
+
+@datasets.command("leaks")
+@click.argument("training", nargs=-1, required=True, type=_FILE)
+@click.option("--test", "test_file", type=_FILE, required=True, help="The .h5 file that models are tested on.")
+def leaks(training: tuple[Path, ...], test_file: Path) -> None:
+    """Look for people and pictures that TRAINING files share with a test file.
+
+    Subjects are compared within a dataset and across datasets whose cards say that they share people; pictures
+    are compared by a hash that survives resizing. Exit code 1 when a subject is certainly on both sides.
+
+    \b
+    Example:
+        fnbench datasets leaks train.h5 --test florence.h5
+    """
+    from fnbench.splits import leaks_between
+
+    found = leaks_between(training, test_file)
+    click.echo("\n".join(leak.line() for leak in found) or "nobody and nothing is on both sides")
+    sys.exit(1 if any(leak.certain for leak in found) else 0)
