@@ -11,6 +11,7 @@ import pytest
 from fakes import florence as fake
 
 from fnbench.adapters.florence import AllViews, Florence
+from fnbench.adapters.folder import Folder
 from fnbench.camera import Camera
 from fnbench.errors import InvalidDataError
 from fnbench.render.groundtruth import render_dataset
@@ -182,6 +183,20 @@ def test_real_photographs_line_up_with_exact_normals(james, shared_data, tmp_pat
         inside, outside = (beyond_the_cheek(sample, (1, -1)[i], steps) for steps in (-3, 3))
         assert np.median(inside) > 100
         assert np.median(outside) < 40
+
+
+def test_the_same_scan_through_a_described_folder_gives_the_same_normals(james, tmp_path):
+    (james / "fnbench.toml").write_text(
+        'name = "own"\nscans = \'(?P<subject>subject_\\d+)/Model/.*\\.obj\'\nunit = "mm"\n'
+        'front = [0, 0, 1]\nphotographs = "texture"\n'
+    )
+    for plan in (Plan(images="photo", size=128), Plan(views=((0, 0), (30, 10)), size=128)):
+        for number, adapter in enumerate((Florence(james), Folder(james))):
+            assert render_dataset(adapter, tmp_path / f"{plan.images}{number}.h5", plan).ok
+        first, second = (Store(tmp_path / f"{plan.images}{number}.h5") for number in (0, 1))
+        for a, b in zip(first, second, strict=True):
+            np.testing.assert_array_equal(a.target.normals, b.target.normals)
+            np.testing.assert_array_equal(a.target.mask, b.target.mask)
 
 
 def beyond_the_cheek(sample, direction: int, steps: int) -> list[float]:

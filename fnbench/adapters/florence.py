@@ -20,9 +20,10 @@ from numpy.typing import NDArray
 
 from fnbench.adapters.contract import given_root, nothing_found, unknown_capture
 from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.scans.atlas import atlas_photographs
 from fnbench.scans.landmarks import SUFFIXES, eye_distance, read_landmarks
 from fnbench.scans.read import read_scan
-from fnbench.types import Capture, Photograph, Scan
+from fnbench.types import Capture
 
 FRONT = (0.0, 0.0, 1.0)
 """Direction out of the face in the scans' axes, before the head's own pitch (-17 degrees in the median)."""
@@ -71,7 +72,7 @@ class Florence:
             subject=subject,
             scan=scan,
             landmarks=_landmarks(scans[0]),
-            photographs=None if scan.texture is None else partial(_photographs, scan),
+            photographs=None if scan.texture is None else partial(atlas_photographs, scan),
             attributes=attributes,
         )
 
@@ -148,23 +149,3 @@ def _landmarks(scan: Path) -> NDArray[np.float64] | None:
                 )
             return points
     return None
-
-
-def _photographs(scan: Scan) -> tuple[Photograph, ...]:
-    """The photographs in the texture, with the cameras recovered from it."""
-    from fnbench.scans.atlas import recover_cameras  # scipy's optimiser is needed by nobody else here
-
-    return tuple(
-        Photograph(
-            photo.image,
-            f"camera{number}",
-            photo.camera,
-            attributes={
-                "camera": f"camera{number}",
-                "camera_source": "texture atlas",
-                "reprojection_median_px": round(photo.median_px, 3),
-                "reprojection_p90_px": round(photo.p90_px, 3),
-            },
-        )
-        for number, photo in enumerate(recover_cameras(scan), start=1)
-    )

@@ -10,7 +10,7 @@
     licence = "..."                      # optional, as are title, citation, access, publish
 
     landmarks = "{path}.lm.txt"          # 68 lines "x y z" in the units of the scan, "nan" where unknown (optional)
-    photographs = "{folder}/{stem}_*.jpg"        # photographs with known cameras (optional)
+    photographs = "{folder}/{stem}_*.jpg"        # photographs with known cameras (optional), or "texture"
     cameras = "{photograph}.json"        # K, world_to_camera (OpenCV axes, millimetres), distortion (optional)
 
     [exclude]                            # parts that are no skin (optional)
@@ -21,8 +21,10 @@
     rule = "hash"
 
 ``{path}`` is the scan without its suffix, ``{folder}`` its folder, ``{stem}`` its name without suffix, ``{photograph}``
-a photograph without its suffix. The group ``subject`` of the regular expression is required: it is the unit of splits
-and of statistics. Other named groups become attributes, and ``expression`` a breakdown.
+a photograph without its suffix. ``photographs = "texture"`` takes the uncropped photographs out of the texture of a
+scanner such as a 3dMD, and recovers their cameras from the texture coordinates. The group ``subject`` of the regular
+expression is required: it is the unit of splits and of statistics. Other named groups become attributes, and
+``expression`` a breakdown.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -47,11 +49,14 @@ from fnbench.cards import SPLITS, DatasetCard, SplitRule
 from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
 from fnbench.images import read_image
 from fnbench.lens import undistorted
+from fnbench.scans.atlas import atlas_photographs
 from fnbench.scans.read import Exclusion, read_scan
 from fnbench.scans.units import extent
-from fnbench.types import GT_KINDS, Capture, Photograph
+from fnbench.types import GT_KINDS, Capture, Photograph, Scan
 
 DESCRIPTION = "fnbench.toml"
+IN_TEXTURE = "texture"
+"""The word for photographs that lie uncropped in the texture of the scan."""
 _TEXTS = ("title", "licence", "citation", "access", "publish")
 _PATTERNS = ("landmarks", "photographs", "cameras")
 _KEYS = ("name", "scans", "unit", "front", "gt_kind", *_TEXTS, *_PATTERNS, "exclude", "splits")
@@ -107,15 +112,22 @@ class Folder:
             raw = read_scan(path, unit=None, front=about.front, exclude=about.exclude, texture=False)
             scale = extent(scan.vertices, scan.faces) / extent(raw.vertices, raw.faces)
             landmarks = _landmarks(Path(_filled(about.landmarks, path)), scale)
-        photographs = _matching(self._root, _filled(about.photographs, path)) if about.photographs else []
+        scan = replace(scan, name=capture_id)
         return Capture(
             id=capture_id,
             subject=str(groups["subject"]),
-            scan=replace(scan, name=capture_id),
+            scan=scan,
             landmarks=landmarks,
-            photographs=partial(_photographs, photographs, about.cameras) if photographs else None,
+            photographs=self._photographs(path, scan),
             attributes={key: value for key, value in groups.items() if key != "subject" and value is not None},
         )
+
+    def _photographs(self, path: Path, scan: Scan) -> Callable[[], tuple[Photograph, ...]] | None:
+        about = self._description
+        if about.photographs == IN_TEXTURE:
+            return None if scan.texture is None else partial(atlas_photographs, scan)
+        files = _matching(self._root, _filled(about.photographs, path)) if about.photographs else []
+        return partial(_photographs, files, about.cameras) if files else None
 
     @cached_property
     def _root(self) -> Path:

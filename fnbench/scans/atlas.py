@@ -33,7 +33,7 @@ from scipy.spatial.transform import Rotation
 
 from fnbench.camera import Camera
 from fnbench.errors import InvalidDataError
-from fnbench.types import Scan
+from fnbench.types import Photograph, Scan
 
 MEDIAN_PIXELS = 1.0
 """Largest median reprojection error, in pixels of a texture 2000 pixels wide (scaled with its longer side)."""
@@ -97,6 +97,27 @@ def recover_cameras(scan: Scan, seed: int = 0) -> tuple[AtlasPhotograph, ...]:
         for fit, cell, pick in zip(fits, cells, groups, strict=True)
     ]
     return tuple(sorted(found, key=lambda photo: (photo.box[1], photo.box[0])))
+
+
+def atlas_photographs(scan: Scan) -> tuple[Photograph, ...]:
+    """The photographs in a scan's texture as a capture hands them out: ``camera1``, ``camera2``, ...
+
+    Raises InvalidDataError like ``recover_cameras``. The fit's error goes along as attributes.
+    """
+    return tuple(
+        Photograph(
+            photo.image,
+            f"camera{number}",
+            photo.camera,
+            attributes={
+                "camera": f"camera{number}",
+                "camera_source": "texture atlas",
+                "reprojection_median_px": round(photo.median_px, 3),
+                "reprojection_p90_px": round(photo.p90_px, 3),
+            },
+        )
+        for number, photo in enumerate(recover_cameras(scan), start=1)
+    )
 
 
 def _pairs(
