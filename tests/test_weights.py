@@ -304,3 +304,9 @@ def test_nothing_half_written_stays_behind(tmp_path):
 
 def test_old_checkpoint_reads_byte_string_keys(old_file):
     assert all(type(name) is str for name in read_checkpoint(old_file))
+
+
+def test_a_weights_file_can_be_read_by_whoever_may_read_the_folder(tmp_path):
+    write_weights(tmp_path / "w.safetensors", {"a": torch.zeros(1)}, WeightsCard("toy", {}))
+    (tmp_path / "plain").write_text("")
+    assert (tmp_path / "w.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -19,11 +19,11 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from fnbench.catalog import folder
-from fnbench.errors import InvalidWeightsError, OutputError
+from fnbench.errors import InvalidWeightsError
 from fnbench.files import replacing
 from fnbench.frames import CANONICAL
 
@@ -86,11 +86,9 @@ def write_weights(path: Path, tensors: Mapping[str, Tensor], card: WeightsCard) 
     """
     metadata = {key: json.dumps(value) for key, value in asdict(card).items()}
     plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    content = save(plain, metadata)  # save_file would leave a file that only its owner can read
     with replacing(Path(path)) as temporary:
-        try:
-            save_file(plain, temporary, metadata)
-        except SafetensorError as error:  # how safetensors reports a full disk
-            raise OutputError(f"{path}: the weights could not be written ({error}). Check the free space.") from error
+        temporary.write_bytes(content)
 
 
 def read_weights(path: Path, architecture: str | None = None) -> Weights:
