@@ -16,9 +16,10 @@ from fnbench.metrics import angular_error
 from fnbench.render.backends import renderer
 from fnbench.render.counted import counted
 from fnbench.render.groundtruth import render_dataset
+from fnbench.render.origin import Origin
 from fnbench.render.plan import Plan, grid, plan_from, read_plan
 from fnbench.render.resample import resampled_image, resampled_mask, resampled_normals
-from fnbench.render.samples import Origin, samples_of
+from fnbench.render.samples import samples_of
 from fnbench.render.shade import surface_maps
 from fnbench.render.views import face_frame, landmark_visibility, photo_crop, template_landmarks, view_camera, view_name
 from fnbench.scans import head
@@ -375,6 +376,20 @@ def test_fm28_an_inside_out_mesh_is_refused(capture):
     with pytest.raises(InvalidDataError, match="winding of the mesh is inverted") as caught:
         samples(replace(capture, scan=inside_out))
     assert caught.value.code == "FM-28"
+
+
+@pytest.mark.parametrize("factor", [0.001, 0.1, 10])
+def test_fm29_a_face_in_another_unit_is_refused_with_the_factor(capture, factor):
+    other = replace(
+        capture,
+        landmarks=capture.landmarks * factor,
+        scan=replace(capture.scan, vertices=capture.scan.vertices * factor),
+    )
+    with pytest.raises(
+        InvalidDataError, match=rf"p1_smile: the outer eye corners .* a factor of {1 / factor:g}\?"
+    ) as caught:
+        samples(other)
+    assert caught.value.code == "FM-29"
 
 
 def test_fm30_an_empty_view_names_camera_and_box(capture):

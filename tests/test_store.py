@@ -319,7 +319,7 @@ with h5py.File(sys.argv[1], "a") as file:
 
 
 def test_fm35_a_file_that_is_being_written_is_refused_after_a_bounded_wait(path, monkeypatch):
-    monkeypatch.setattr("fnbench.store.read.LOCK_WAIT", 0.3)
+    monkeypatch.setattr("fnbench.store.opening.LOCK_WAIT", 0.3)
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as writer:

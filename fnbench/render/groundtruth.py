@@ -26,10 +26,11 @@ from fnbench.errors import FnbenchError, InvalidDataError, InvalidSettingError, 
 from fnbench.files import check_writable, write_text
 from fnbench.registry import Portable
 from fnbench.render.backends import Renderer, renderer
+from fnbench.render.origin import Origin
 from fnbench.render.parts import begin_parts, end_parts, failure_path, kept_captures, locked, part_path
 from fnbench.render.plan import Plan
 from fnbench.render.progress import Progress, RenderReport
-from fnbench.render.samples import Origin, samples_of
+from fnbench.render.samples import samples_of
 from fnbench.scale import Outcome, outcomes
 from fnbench.store import Store, encode_sample, merge_captures, write_encoded
 from fnbench.types import Capture

@@ -18,13 +18,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.camera import Camera, CropBox
-from fnbench.cards import SplitRule
+from fnbench.camera import Camera
 from fnbench.errors import InvalidDataError
 from fnbench.render.backends import Renderer
 from fnbench.render.counted import counted
+from fnbench.render.measured import measured_samples
+from fnbench.render.origin import Origin, photo_about, sample_id
 from fnbench.render.plan import Plan
-from fnbench.render.resample import resampled_image, resampled_mask, resampled_normals
+from fnbench.render.resample import resampled_image, resampled_mask
 from fnbench.render.shade import SurfaceMaps, surface_maps
 from fnbench.render.views import (
     FaceFrame,
@@ -36,21 +37,15 @@ from fnbench.render.views import (
     view_name,
     whereabouts,
 )
-from fnbench.scans.landmarks import head_pose
+from fnbench.scans.landmarks import eye_distance, head_pose
 from fnbench.scans.normals import vertex_normals
-from fnbench.types import Capture, NormalMap, Photograph, Sample, Scan
+from fnbench.types import Capture, Photograph, Sample, Scan
 
 NOSE_TIP = 30
+EYES_MM = (60.0, 130.0)
+"""Distance of the outer eye corners of children and adults, with some room."""
 _INVERTED = 0.5
 """Share of back faces among the visible pixels of the face above which the winding must be wrong."""
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """What every sample of a dataset shares: its name and who is in which split."""
-
-    dataset: str
-    splits: SplitRule
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -76,17 +71,12 @@ def samples_of(capture: Capture, plan: Plan, renderer: Renderer, origin: Origin)
         face = _face(capture, capture.scan, plan)
         yield from (_rendered if plan.images == "render" else _photographed)(face, plan, renderer, origin)
     elif capture.measured is not None:
-        yield from _measured(capture, capture.measured, plan, origin)
+        yield from measured_samples(capture, capture.measured, plan, origin)
     else:
         raise InvalidDataError(
             f"{capture.id}: photographs alone, neither a scan nor measured normals; there is no ground truth to "
             f"render. Such a dataset serves as input for predictions only."
         )
-
-
-def sample_id(capture: Capture, view: str) -> str:
-    """The id of a sample: capture and view."""
-    return f"{capture.id}/{view}"
 
 
 def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
@@ -97,12 +87,27 @@ def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
 
         found = locate(scan)
         landmarks, attributes = found.landmarks, found.attributes
+    _check_size(landmarks, capture.id)
     inside = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else _labelled(scan.labels)
     normals = vertex_normals(scan.vertices, scan.faces)
     frame = face_frame(landmarks, capture.id)
     turned = zip(("scan_yaw", "scan_pitch", "scan_roll"), head_pose(frame.rotation), strict=True)
     attributes |= {name: round(degrees, 1) for name, degrees in turned}
     return _Face(capture, scan, normals, landmarks, frame, inside, attributes)
+
+
+def _check_size(landmarks: NDArray[np.float64], name: str) -> None:
+    """Refuse a face whose eyes say that it is not in millimetres."""
+    eyes = eye_distance(landmarks)
+    if eyes < EYES_MM[0] or eyes > EYES_MM[1]:  # NaN, unknown corners, passes
+        factor = next((f for f in (1000, 10, 0.1, 0.001) if EYES_MM[0] <= eyes * f <= EYES_MM[1]), None)
+        hint = (
+            "another unit, another order, or points of another scan?" if factor is None else f"a factor of {factor:g}?"
+        )
+        raise InvalidDataError(
+            f"{name}: the outer eye corners are {eyes:.3g} mm apart, expected {EYES_MM[0]:g} to {EYES_MM[1]:g}; {hint}",
+            code="FM-29",
+        )
 
 
 def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], radius: float) -> NDArray[np.float32]:
@@ -164,7 +169,7 @@ def _of_photograph(
     maps = surface_maps(face.scan, face.normals, camera, visibility)
     own = None if photograph.mask is None else resampled_mask(photograph.mask, box, plan.size)
     yaw, pitch, roll = (round(angle, 3) for angle in face.frame.angles(camera))
-    about = {"source": "photograph", "yaw": yaw, "pitch": pitch, "roll": roll, **_photo_about(photograph, box, moved)}
+    about = {"source": "photograph", "yaw": yaw, "pitch": pitch, "roll": roll, **photo_about(photograph, box, moved)}
     name = sample_id(face.capture, photograph.name)
     image = resampled_image(photograph.image, box, plan.size)
     return _sample(face, name, image, camera, visibility.faces, maps, own, about, plan, origin)
@@ -220,71 +225,6 @@ def _check_mask(face: _Face, name: str, camera: Camera, mask: NDArray[np.bool_],
             f"before the camera. Check the landmarks and the unit.",
             code="FM-30",
         )
-
-
-def _measured(capture: Capture, measured: NormalMap, plan: Plan, origin: Origin) -> Iterator[Sample]:
-    photographs = capture.photographs() if capture.photographs is not None else ()
-    if not photographs:
-        raise InvalidDataError(f"{capture.id}: measured normals without a photograph; expected at least one.")
-    for photograph in photographs:
-        yield _of_measured(capture, measured, photograph, plan, origin)
-
-
-def _of_measured(capture: Capture, measured: NormalMap, photograph: Photograph, plan: Plan, origin: Origin) -> Sample:
-    name = sample_id(capture, photograph.name)
-    if photograph.image.shape[:2] != measured.mask.shape:
-        raise InvalidDataError(
-            f"{name}: photograph {photograph.image.shape[:2]}, measured normals {measured.mask.shape}; expected the "
-            f"same pixels. Nothing is resized without being asked.",
-            code="FM-31",
-        )
-    points, rule = _crop_points(measured, photograph, name)
-    box, moved = photo_crop(photograph, points, plan.crop if rule == "landmarks" else 1.0)
-    target = resampled_normals(measured, box, plan.size)
-    if photograph.mask is not None:
-        inside = resampled_mask(photograph.mask, box, plan.size) & target.mask
-        target = NormalMap(np.where(inside[..., None], target.normals, np.float32(0)), inside)
-    if not target.mask.any():
-        raise InvalidDataError(f"{name}: no normal is known inside the crop; the mask would be empty.", code="FM-24")
-    height, width = measured.mask.shape
-    camera = photograph.camera or Camera(np.array([[1.0, 0, 0], [0, 1, 0], [0, 0, 1]]), np.eye(4), width, height, True)
-    return Sample(
-        id=name,
-        capture=capture.id,
-        subject=capture.subject,
-        split=origin.splits.of(origin.dataset, capture.subject),
-        image=resampled_image(photograph.image, box, plan.size),
-        target=target,
-        region=np.zeros((plan.size, plan.size), np.uint8),
-        camera=camera.crop(box, plan.size),
-        landmarks=_cropped_points(photograph.landmarks, box, plan.size),
-        attributes={
-            **capture.attributes,
-            "source": "photograph",
-            "crop_rule": rule,
-            **_photo_about(photograph, box, moved),
-        },
-    )
-
-
-def _crop_points(measured: NormalMap, photograph: Photograph, name: str) -> tuple[NDArray[np.floating], str]:
-    if photograph.landmarks is not None and np.isfinite(photograph.landmarks).all(1).sum() >= 2:
-        return photograph.landmarks, "landmarks"
-    rows, columns = np.nonzero(measured.mask)
-    if not len(rows):
-        raise InvalidDataError(f"{name}: the mask of the measured normals is empty.", code="FM-24")
-    return np.array([[columns.min(), rows.min()], [columns.max() + 1, rows.max() + 1]], np.float64), "box of the mask"
-
-
-def _cropped_points(points: NDArray[np.float32] | None, box: CropBox, size: int) -> NDArray[np.float32]:
-    if points is None:
-        return np.full((68, 2), np.nan, np.float32)
-    return ((points - [box.x, box.y]) * (size / box.side)).astype(np.float32)
-
-
-def _photo_about(photograph: Photograph, box: CropBox, moved: bool) -> dict[str, Any]:
-    crop = [round(value, 3) for value in (box.x, box.y, box.side)]
-    return {**photograph.attributes, "photograph": photograph.name, "crop": crop, "crop_moved": moved}
 
 
 def _generator(seed: int, name: str) -> np.random.Generator:

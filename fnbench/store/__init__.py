@@ -10,7 +10,8 @@ verify   proof that a file is whole
 
 from fnbench.store.codec import Encoded, encode_sample
 from fnbench.store.merge import merge_captures, merge_stores
-from fnbench.store.read import Store, is_finished
+from fnbench.store.opening import is_finished
+from fnbench.store.read import Store
 from fnbench.store.schema import SCHEMA
 from fnbench.store.verify import Finding, Verification, verify_store
 from fnbench.store.write import write_encoded, write_samples

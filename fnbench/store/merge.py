@@ -15,7 +15,7 @@ import numpy as np
 from fnbench.errors import InvalidStoreError
 from fnbench.files import check_space, check_writable
 from fnbench.store.codec import Encoded
-from fnbench.store.read import open_store, read_attributes
+from fnbench.store.opening import open_store, read_attributes
 from fnbench.store.schema import ATTRIBUTES, FIELDS, MAPS, TEXT, canonical_json, file_attributes
 from fnbench.store.write import Writer, new_file
 
