@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import struct
+import time
 from pathlib import Path
 
 import numpy as np
@@ -330,6 +331,47 @@ def test_inward_winding_is_reversed_once_for_the_whole_mesh(write, front):
         np.testing.assert_allclose(
             scan.uv[scan.uv_faces[5, 0]], [corner[0] / 150 + 0.5, corner[1] / 200 + 0.5], atol=1e-6
         )
+
+
+def test_faces_against_their_neighbours_are_turned_with_their_texture(write):
+    good = read_scan(write(obj_text()))
+    lines = obj_text().split("\n")
+    rng = np.random.default_rng(0)
+    for i, line in enumerate(lines):
+        if line.startswith("f ") and rng.random() < 0.4:
+            lines[i] = "f " + " ".join(reversed(line.split()[1:]))
+    mixed = read_scan(write("\n".join(lines)))
+    assert any("were wound against their neighbours and reversed" in note for note in mixed.notes)
+    assert clean.against_neighbours(mixed.faces, len(mixed.vertices)) is None
+    assert clean.outward_share(mixed.vertices, mixed.faces, np.array([0.0, 0, 1])) == 1
+    for scan in (good, mixed):
+        corner = scan.vertices[scan.faces]
+        np.testing.assert_allclose(scan.uv[scan.uv_faces][..., 0], corner[..., 0] / 150 + 0.5, atol=1e-6)
+
+
+def test_only_the_turned_half_of_a_mesh_is_turned_back(shared_data):
+    scan = read_scan(shared_data / "menpo3d_james" / "james.obj")
+    assert not any("neighbours" in note for note in scan.notes)
+    upper = scan.vertices[scan.faces].mean(axis=1)[:, 1] > 60
+    faces = np.where(upper[:, None], scan.faces[:, ::-1], scan.faces)
+    turned = clean.against_neighbours(np.ascontiguousarray(faces), len(scan.vertices))
+    assert 0 < upper.mean() < 0.5
+    pieces = np.flatnonzero(turned != upper)
+    assert len(pieces) < 0.01 * len(upper)  # a piece of its own that lies above the cut has no neighbour to ask
+
+
+def test_edges_of_three_faces_do_not_turn_anything():
+    fan = np.array([[0, 1, 2], [0, 1, 3], [0, 1, 4]], np.int32)
+    assert clean.against_neighbours(fan, 5) is None
+
+
+def test_a_mesh_that_hangs_on_one_vertex_takes_no_longer():
+    count = 200_000
+    fan = np.stack([np.zeros(count), np.arange(1, count + 1), np.arange(2, count + 2)], -1).astype(np.int32)
+    fan[::2] = fan[::2, ::-1]
+    begun = time.process_time()
+    clean.against_neighbours(fan, count + 2)
+    assert time.process_time() - begun < 5
 
 
 def test_a_real_scan_that_winds_inwards(shared_data):

@@ -1,4 +1,4 @@
-"""Repairs that every mesh gets: one vertex per position, no faces without area, faces wound outwards.
+"""Repairs that every mesh gets: one vertex per position, no faces without area, one winding, outwards.
 
 Vertex indices are never changed, only what faces refer to: landmark lists and part ranges stay valid.
 """
@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from fnbench.compiled import AVAILABLE, compiled
 
 _VIEW_CELLS = 96
+_CHAIN = 128
+"""Edges looked at per vertex: a damaged mesh may hang all its faces on one."""
 
 
 def weld(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArray[np.int32]:
@@ -32,6 +34,18 @@ def with_area(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDArra
     """(F,) True where a face has three corners and an area; the rest has no normal."""
     keep: NDArray[np.bool_] = _with_area(vertices, faces)
     return keep
+
+
+def against_neighbours(faces: NDArray[np.int32], vertices: int) -> NDArray[np.bool_] | None:
+    """(F,) True where a face is wound against the majority of the surface it hangs together with; None when none is.
+
+    Neighbours run along a shared edge in opposite directions. Edges of more than two faces say nothing.
+    """
+    first, after = _outgoing(faces, vertices)
+    if not _runs_twice(faces, first, after):
+        return None
+    turned: NDArray[np.bool_] = _turned(faces, first, after)
+    return turned if turned.any() else None
 
 
 def outward_share(vertices: NDArray[np.float64], faces: NDArray[np.int32], front: NDArray[np.float64]) -> float:
@@ -102,6 +116,89 @@ def _first_of_position(vertices: NDArray[np.float64]) -> NDArray[np.int32]:
                 break
             slot = (slot + 1) & (size - 1)
     return first
+
+
+@compiled
+def _outgoing(faces: NDArray[np.int32], vertices: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """Chains of the directed edges that leave each vertex: first (V,) and after (3 F,), -1 ends a chain.
+
+    Edge 3 f + k runs from corner k of face f to the next corner.
+    """
+    first, after = np.full(vertices, -1, np.int32), np.empty(3 * len(faces), np.int32)
+    for f in range(len(faces)):
+        for k in range(3):
+            after[3 * f + k] = first[faces[f, k]]
+            first[faces[f, k]] = 3 * f + k
+    return first, after
+
+
+@compiled
+def _runs_twice(faces: NDArray[np.int32], first: NDArray[np.int32], after: NDArray[np.int32]) -> bool:
+    """Whether two faces run along an edge in the same direction."""
+    for f in range(len(faces)):
+        for k in range(3):
+            other = after[3 * f + k]
+            for _ in range(_CHAIN):
+                if other < 0:
+                    break
+                if faces[other // 3, (other % 3 + 1) % 3] == faces[f, (k + 1) % 3]:
+                    return True
+                other = after[other]
+    return False
+
+
+@compiled
+def _across(
+    faces: NDArray[np.int32], first: NDArray[np.int32], after: NDArray[np.int32], f: int, k: int
+) -> tuple[int, bool]:
+    """The one other face at edge k of face f, and whether it runs the same way; -1 at borders and crowded edges."""
+    a, b = faces[f, k], faces[f, (k + 1) % 3]
+    found, same, count = -1, False, 0
+    edge = first[a]
+    for _ in range(_CHAIN):
+        if edge < 0:
+            break
+        g = edge // 3
+        if g != f and faces[g, (edge - 3 * g + 1) % 3] == b:
+            found, same, count = g, True, count + 1
+        edge = after[edge]
+    edge = first[b]
+    for _ in range(_CHAIN):
+        if edge < 0:
+            break
+        g = edge // 3
+        if g != f and faces[g, (edge - 3 * g + 1) % 3] == a:
+            found, same, count = g, False, count + 1
+        edge = after[edge]
+    return (found if count == 1 else -1), same
+
+
+@compiled
+def _turned(faces: NDArray[np.int32], first: NDArray[np.int32], after: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """(F,) which faces to turn so that neighbours agree, the fewer ones in each piece of the surface."""
+    turned, seen = np.zeros(len(faces), np.bool_), np.zeros(len(faces), np.bool_)
+    queue = np.empty(len(faces), np.int64)
+    for start in range(len(faces)):
+        if seen[start]:
+            continue
+        seen[start] = True
+        queue[0] = start
+        reached, at, against = 1, 0, 0
+        while at < reached:
+            f = queue[at]
+            at += 1
+            against += turned[f]
+            for k in range(3):
+                g, same = _across(faces, first, after, f, k)
+                if g >= 0 and not seen[g]:
+                    seen[g] = True
+                    turned[g] = turned[f] != same
+                    queue[reached] = g
+                    reached += 1
+        if 2 * against > reached:
+            for at in range(reached):
+                turned[queue[at]] = not turned[queue[at]]
+    return turned
 
 
 @compiled

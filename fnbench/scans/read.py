@@ -1,6 +1,7 @@
 """Mesh files become Scans in millimetres: read, checked, cleaned, wound outwards.
 
-Order of steps: parse -> exclude parts -> weld positions -> drop faces without area -> unit -> winding -> texture.
+Order of steps: parse -> exclude parts -> texture -> weld positions -> drop faces without area -> one winding -> unit ->
+outwards.
 Vertex indices stay those of the file (OBJ), so landmark lists and part ranges keep their meaning. Everything that was
 repaired or missing stands in ``Scan.notes``; everything that cannot be repaired is an InvalidDataError that names
 the file, what was found, what was expected and what to do.
@@ -197,6 +198,11 @@ def _clean(
         notes.append(f"{int((~keep).sum())} of {len(keep)} faces without area removed")
         faces = faces[keep]
         uv_faces = None if uv_faces is None else uv_faces[keep]
+    turned = clean.against_neighbours(np.ascontiguousarray(faces), len(vertices))
+    if turned is not None:
+        notes.append(f"{int(turned.sum())} of {len(faces)} faces were wound against their neighbours and reversed")
+        faces = np.where(turned[:, None], faces[:, ::-1], faces)
+        uv_faces = None if uv_faces is None else np.where(turned[:, None], uv_faces[:, ::-1], uv_faces)
     if unit is not None:
         factor = units.millimetres(unit, units.extent(vertices, faces), name)
         vertices = vertices * factor if factor != 1 else vertices
