@@ -25,6 +25,7 @@ from fnbench.render.light import (
     Image,
     Lighting,
     ambient_irradiance,
+    arriving,
     camera_points,
     millimetres_per_pixel,
     occlusion,
@@ -32,6 +33,7 @@ from fnbench.render.light import (
     shadow,
     world_points,
 )
+from fnbench.render.occluder import sample_occluder
 from fnbench.render.sensor import Sensor, decode, develop, sample_sensor
 from fnbench.render.shade import SurfaceMaps
 from fnbench.render.skin import face_frame, paint, sample_person
@@ -46,6 +48,8 @@ class Settings:
     lights: names of light setups to choose from.  backgrounds: kinds to choose from.
     shadows, occlusion, scattering, specular: switch parts of the light model.
     sensor: camera effects (exposure, blur, noise, compression); without them a plain sRGB picture.
+    occluders: share of pictures with something before the face; the normals stay those of the face, so it is for
+        training only.
     """
 
     lights: tuple[str, ...] = SETUPS
@@ -55,8 +59,11 @@ class Settings:
     scattering: bool = True
     specular: bool = True
     sensor: bool = True
+    occluders: float = 0.0
 
     def __post_init__(self) -> None:
+        if not 0 <= self.occluders <= 1:
+            raise InvalidSettingError(f"appearance: occluders is {self.occluders}, expected a share from 0 to 1.")
         for name, known in (("lights", SETUPS), ("backgrounds", BACKGROUNDS)):
             chosen = tuple(getattr(self, name))
             object.__setattr__(self, name, chosen)
@@ -108,11 +115,26 @@ def picture(
     seen = camera_points(maps, camera)
     albedo, gloss, source = _albedo(scan, maps, camera, person or rng, seen, visibility, landmarks, backend)
     light = radiance(scan, maps, camera, lighting, settings, (seen, albedo, gloss), backend)
-    linear = _composed(light, behind, maps.mask)
+    linear, before = _occluded(_composed(light, behind, maps.mask), settings.occluders, rng)
     return Picture(
-        develop(linear, sensor, rng),
-        {**lighting.attributes, "background": kind, "albedo": source},
+        develop(linear * _metered(light, maps.mask), sensor, rng),
+        {**lighting.attributes, "background": kind, "albedo": source, "occluder": before},
     )
+
+
+def _metered(light: Image, mask: NDArray[np.bool_]) -> np.float32:
+    """Exposure of a camera that meters the head: most of the way to a mean of 0.22; dark skin stays darker."""
+    mean = float(light[mask].mean()) if mask.any() else 0.22
+    return np.float32(np.clip((0.22 / max(mean, 1e-4)) ** 0.6, 0.4, 4.0))
+
+
+def _occluded(linear: Image, often: float, rng: np.random.Generator) -> tuple[Image, str]:
+    """The picture with something before it in a share of cases, and its name ("none" otherwise)."""
+    if not often or rng.uniform() >= often:
+        return linear, "none"
+    name, share, colour = sample_occluder(rng, linear.shape[:2])
+    level = float(np.mean(linear)) / max(float(np.mean(colour)), 1e-3) * float(rng.uniform(0.4, 1.6))
+    return np.asarray(linear * (1 - share[..., None]) + share[..., None] * colour * level, np.float32), name
 
 
 def _composed(light: Image, behind: Image, mask: NDArray[np.bool_]) -> Image:
@@ -202,12 +224,12 @@ def radiance(
     points = world_points(seen, camera)
     normals = vertex_normals(scan.vertices, scan.faces) if settings.shadows else np.empty((0, 3))
     for light in lighting.lights:
-        out = np.asarray(light.direction, np.float32)
-        facing = np.maximum(maps.normals @ out, 0)
+        out, strength = arriving(light, seen)
+        facing = np.maximum(np.einsum("ijk,ijk->ij", maps.normals, out), 0)
         reach = shadow(scan, normals, backend, light, camera, points) if settings.shadows else np.float32(1)
-        arriving = (facing * reach)[..., None] * np.asarray(light.colour, np.float32)
-        diffuse = diffuse + arriving
-        shine = shine + arriving * (_lobes(maps.normals, view, out) * gloss).sum(axis=-1, keepdims=True)
+        arrived = (facing * strength * reach)[..., None] * np.asarray(light.colour, np.float32)
+        diffuse = diffuse + arrived
+        shine = shine + arrived * (_lobes(maps.normals, view, out) * gloss).sum(axis=-1, keepdims=True)
     if settings.scattering:
         diffuse = _scattered(diffuse, maps.mask, seen)
     specular = shine if settings.specular else np.float32(0)

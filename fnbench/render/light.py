@@ -29,15 +29,24 @@ _BANDS = (np.pi, 2 * np.pi / 3, 2 * np.pi / 3, 2 * np.pi / 3) + (np.pi / 4,) * 5
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """A distant light.
+    """A lamp, or a light as distant as the sun.
 
-    direction: unit vector to the light.  colour: linear RGB irradiance on a surface that faces it.
+    direction: unit vector from the middle of the picture's surface to the light.
+    colour: linear RGB irradiance there, on a surface that faces it.
     softness: blur of its shadow in millimetres.
+    distance: from the middle of the surface in millimetres; infinite for parallel light.
     """
 
     direction: tuple[float, float, float]
     colour: tuple[float, float, float]
     softness: float
+    distance: float = float("inf")
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """Plain values; distance_mm is None for parallel light."""
+        near = None if np.isinf(self.distance) else round(self.distance, 1)
+        return {"direction": list(self.direction), "colour": list(self.colour), "distance_mm": near}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +66,7 @@ class Lighting:
         """Plain values to store with a sample."""
         return {
             "light": self.setup,
-            "lights": [{"direction": list(light.direction), "colour": list(light.colour)} for light in self.lights],
+            "lights": [light.attributes for light in self.lights],
             "ambient": np.round(self.ambient, 4).tolist(),
         }
 
@@ -96,6 +105,25 @@ def sample_lighting(rng: np.random.Generator, setups: tuple[str, ...] = SETUPS) 
     return Lighting(setup, _environment(rng, sky, cool), tuple(lights))
 
 
+def arriving(light: Light, points: Image) -> tuple[Image, Image]:
+    """Unit direction to the light (H, W, 3), and its strength (H, W) relative to the middle of the surface.
+
+    points: (H, W, 3) camera-frame positions, NaN outside.
+    """
+    out = np.asarray(light.direction, np.float32)
+    if np.isinf(light.distance):
+        return np.broadcast_to(out, points.shape), np.ones(points.shape[:2], np.float32)
+    to = middle(points) + np.float32(light.distance) * out - points
+    squared = np.maximum(np.einsum("ijk,ijk->ij", to, to), 1.0)
+    return np.nan_to_num(to / np.sqrt(squared)[..., None]), np.nan_to_num(light.distance**2 / squared)
+
+
+def middle(points: Image) -> NDArray[np.float32]:
+    """(3,) mean of the visible positions (H, W, 3)."""
+    known = points[np.isfinite(points[..., 0])]
+    return np.asarray(known.mean(axis=0) if len(known) else np.zeros(3), np.float32)
+
+
 def shadow(
     scan: Scan, normals: NDArray[np.float64], renderer: Renderer, light: Light, camera: Camera, points: Image
 ) -> Image:
@@ -103,18 +131,19 @@ def shadow(
 
     points: (H, W, 3) world positions, NaN outside.  normals: (V, 3) of the scan, for its depth map.
     """
-    eye = _light_camera(scan, camera.rotation.T @ np.asarray(light.direction))
+    eye = _light_camera(scan, camera.rotation.T @ np.asarray(light.direction), light.distance, middle(points))
     depth = surface_maps(scan, normals, eye, renderer.visibility(scan, eye)).depth
     flat = points.reshape(-1, 3).astype(np.float64)
     known = np.isfinite(flat[:, 0])
     pixel, distance = eye.project(flat[known])
     blocked = np.where(np.isfinite(depth), depth, np.inf)
     lit = np.zeros(int(known.sum()), np.float32)
-    radius = light.softness * eye.K[0, 0] * 0.5
+    per_mm = eye.K[0, 0] if eye.orthographic else eye.K[0, 0] / float(np.median(distance)) if len(distance) else 1.0
+    radius = light.softness * per_mm * 0.5
     offsets = [(0.0, 0.0), (1.0, 0.3), (-0.3, 1.0), (-1.0, -0.3), (0.3, -1.0), (0.5, -0.5), (-0.5, 0.5)]
     for dx, dy in offsets:
         at = np.stack([pixel[:, 1] - 0.5 + radius * dy, pixel[:, 0] - 0.5 + radius * dx])
-        nearest = map_coordinates(blocked, at, order=0, mode="nearest")
+        nearest = map_coordinates(blocked, at, order=0, mode="constant", cval=np.inf)
         lit += (nearest > distance - 2.0 - 0.4 * light.softness).astype(np.float32)
     share = np.zeros(len(flat), np.float32)
     share[known] = lit / len(offsets)
@@ -167,17 +196,22 @@ def millimetres_per_pixel(points: Image) -> float:
     return max(float(found), 1e-3)
 
 
-def _light_camera(scan: Scan, direction: NDArray[np.float64], size: int = 384) -> Camera:
+def _light_camera(
+    scan: Scan, direction: NDArray[np.float64], distance: float, target: NDArray[np.floating], size: int = 384
+) -> Camera:
+    """What the light sees: parallel rays onto the whole scan, or a lamp's view of what lies around ``target``."""
     low, high = scan.vertices.min(axis=0), scan.vertices.max(axis=0)
     centre, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
     out = direction / np.linalg.norm(direction)
     side = np.cross([0.0, 1.0, 0.0] if abs(out[1]) < 0.9 else [1.0, 0.0, 0.0], out)
     side /= np.linalg.norm(side)
+    far = np.isinf(distance)
+    eye = centre + 2 * reach * out if far else np.asarray(target, np.float64) + distance * out
     matrix = np.eye(4)
     matrix[:3, :3] = np.stack([side, np.cross(out, side), out])
-    matrix[:3, 3] = -matrix[:3, :3] @ (centre + out * 2 * reach)
-    focal = size / (2 * reach)
-    return Camera(np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]]), matrix, size, size, True)
+    matrix[:3, 3] = -matrix[:3, :3] @ eye
+    focal = size / (2 * reach) if far else size * distance / (2 * min(reach, 160.0))
+    return Camera(np.array([[focal, 0, size / 2], [0, focal, size / 2], [0, 0, 1.0]]), matrix, size, size, bool(far))
 
 
 def _tint(warmth: float) -> NDArray[np.float64]:
@@ -194,6 +228,7 @@ def _light(rng: np.random.Generator, angles: tuple[float, float], power: float, 
         (float(out[0]), float(out[1]), float(out[2])),
         (float(colour[0]), float(colour[1]), float(colour[2])),
         float(rng.uniform(1.0, 5.0)),
+        float(rng.uniform(350.0, 1200.0)) if rng.uniform() < 0.3 else float("inf"),
     )
 
 
