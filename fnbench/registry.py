@@ -25,6 +25,7 @@ DATASETS: dict[str, str] = {
     "bosphorus": "fnbench.adapters.bosphorus:Bosphorus",
     "bu3dfe": "fnbench.adapters.bu3dfe:Bu3dfe",
     "celebahq": "fnbench.adapters.celebahq:CelebaHq",
+    "diligent": "fnbench.adapters.diligent:Diligent",
     "facescape": "fnbench.adapters.facescape:FaceScape",
     "facewarehouse": "fnbench.adapters.facewarehouse:FaceWarehouse",
     "florence": "fnbench.adapters.florence:Florence",

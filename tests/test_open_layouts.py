@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from fakes import affectnet, bjut3d, celebahq, ict3drfe, lit, synthhuman, w300
+from fakes import affectnet, bjut3d, celebahq, diligent, ict3drfe, lit, synthhuman, w300
 from PIL import Image
 
 from fnbench.adapters.affectnet import AffectNet
 from fnbench.adapters.bjut3d import Bjut3d
 from fnbench.adapters.celebahq import CelebaHq
+from fnbench.adapters.diligent import Diligent
 from fnbench.adapters.ict3drfe import Ict3dRfe
 from fnbench.adapters.synthhuman import SynthHuman
 from fnbench.adapters.w300 import W300
 from fnbench.errors import MissingDependencyError
+from fnbench.photometric.stereo import photometric_stereo
 
 
 def only_photograph(capture):
@@ -147,3 +149,27 @@ def test_two_formats_of_one_scan_are_two_captures(tmp_path):
     (tmp_path / "a/F0001.wrl").write_text(bjut3d.wrl(*bjut3d.surface()))
     ids = Bjut3d(tmp_path).capture_ids()
     assert {"a/F0001.obj", "a/F0001.wrl", "a/M0002"} <= set(ids)
+
+
+def test_diligent_light_gives_its_own_normals_back(tmp_path):
+    diligent.write(tmp_path)
+    adapter = Diligent(tmp_path)
+    exposures, target = adapter.exposures("ball"), adapter.load("ball").measured
+    directions, intensities = diligent.lights()
+    np.testing.assert_allclose(exposures.directions, directions, atol=1e-6)
+    expected = diligent.pictures()[3] / 65535 / intensities[3]
+    np.testing.assert_allclose(exposures.intensity[3], expected, rtol=1e-5, atol=1e-7)
+    recovered = photometric_stereo(exposures.intensity.mean(axis=3), exposures.directions)
+    both = recovered.mask & target.mask
+    cosine = (recovered.normals[both] * target.normals[both]).sum(axis=-1)
+    assert both.sum() > 0.95 * target.mask.sum()
+    assert np.degrees(np.arccos(np.clip(cosine, -1, 1))).mean() < 0.5
+
+
+def test_diligent_pictures_are_shown_as_a_screen_shows_them(tmp_path):
+    diligent.write(tmp_path)
+    capture = Diligent(tmp_path).load("bear")
+    photographs = capture.photographs()
+    assert len(photographs) == diligent.LIGHTS == capture.attributes["lights"]
+    brightest = np.max([photograph.image[capture.measured.mask].max() for photograph in photographs])
+    assert brightest == 255
