@@ -178,6 +178,14 @@ def test_the_verb_says_who_failed_and_exits_with_1(root):
     assert "2/2 captures, 1 failed" in done.stderr
 
 
+def test_a_run_in_which_everything_fails_is_bad_input(root):
+    write_captures(root, [f"{IDS[0]} fail"])
+    done = run(root, root.parent / "f.h5")
+    assert done.returncode == 2
+    assert "not written, there is nothing to write" in done.stdout
+    assert not (root.parent / "f.h5").exists()
+
+
 def test_a_worker_that_dies_once_costs_nothing_and_one_that_always_dies_only_its_capture(root):
     write_captures(root, [*IDS[:4], f"{IDS[4]} die-once", f"{IDS[5]} die", *IDS[6:9]])
     out = root.parent / "f.h5"

@@ -45,7 +45,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
     """Render ground-truth normals of DATASET into one HDF5 file.
 
     DATASET is a known name, file.py:Class or package.module:Class. An interrupted run goes on where it
-    stopped when the same command is given again.
+    stopped when the same command is given again. Exit code 1 when captures failed, 2 when all did.
 
     \b
     Example:
@@ -69,6 +69,8 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
     click.echo("\n".join(report.lines()))
     if report.interrupted:
         click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
+    if report.failed and not report.samples and not report.interrupted:
+        sys.exit(2)  # bad input: nothing at all could be rendered
     sys.exit(_INTERRUPTED if report.interrupted else 0 if report.ok else 1)
 
 
