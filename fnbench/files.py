@@ -1,4 +1,4 @@
-"""Files that are either whole or not there: written beside their place and renamed at the end."""
+"""Files that are either whole or not there: written beside their place and renamed at the end; names that print."""
 
 from __future__ import annotations
 
@@ -10,6 +10,15 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fnbench.errors import OutputError
+
+
+def printable(name: Path | str) -> str:
+    """A file name or path as text that can be printed and stored: bytes that are not UTF-8 appear as escapes.
+
+    >>> printable(os.fsdecode(b"caf\\xe9.obj"))
+    'caf\\\\xe9.obj'
+    """
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -229,3 +230,23 @@ def test_a_texture_seam_does_not_crease_the_normals(shared_data, tmp_path):
     seam = np.zeros(len(scan.vertices), bool)
     seam[np.flatnonzero(np.bincount(pairs[:, 0]) > 1)] = True
     assert off[seam[scan.faces]].mean() > 3  # what a reader that splits vertices would have rendered
+
+
+# --- names ---
+
+
+def test_names_that_are_not_utf8_are_rendered_stored_and_resumed(james, tmp_path):
+    """Copies from old systems carry Latin-1 names; h5py and JSON take UTF-8 only."""
+    root = tmp_path / os.fsdecode(b"caf\xe9 \xff")
+    folder = root / "subject_01" / "Model" / "frontal1" / "obj"
+    folder.mkdir(parents=True)
+    shutil.copy(james / "subject_01/Model/frontal1/obj/james.obj", folder / os.fsdecode(b"j\xe9mes.obj"))
+    (root / "fnbench.toml").write_text(
+        'name = "own"\nscans = \'(?P<subject>[^/]+)/.*/(?P<stamp>.*)\\.obj\'\nunit = "mm"\n'
+    )
+    for adapter in (Florence(root), Folder(root)):
+        out = tmp_path / f"{adapter.name}.h5"
+        assert render_dataset(adapter, out, Plan(size=32)).ok
+        sample = Store(out)[0]
+        assert r"j\xe9mes" in sample.attributes.get("scan_file", sample.attributes.get("stamp", ""))
+        assert render_dataset(adapter, out, Plan(size=32)).ok

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from fnbench.adapters.contract import given_root, nothing_found, unknown_capture
 from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.files import printable
 from fnbench.scans.atlas import atlas_photographs
 from fnbench.scans.landmarks import SUFFIXES, eye_distance, read_landmarks
 from fnbench.scans.read import read_scan
@@ -60,9 +61,9 @@ class Florence:
         subject, _, view = capture_id.partition("/")
         scans = _scans(folders[capture_id], capture_id)
         scan = read_scan(scans[0], unit="mm", front=FRONT)
-        attributes: dict[str, Any] = {"view": view, "scan_file": scans[0].name}
+        attributes: dict[str, Any] = {"view": view, "scan_file": printable(scans[0].name)}
         if len(scans) > 1:
-            attributes["ignored_scans"] = [path.name for path in scans[1:]]
+            attributes["ignored_scans"] = [printable(path.name) for path in scans[1:]]
             scan = replace(scan, notes=(*scan.notes, f"{len(scans)} scans in one folder, the first by name taken"))
         if scan.notes:
             attributes["scan_notes"] = list(scan.notes)

@@ -47,6 +47,7 @@ from fnbench.adapters.contract import access, given_root, nothing_found, read_by
 from fnbench.camera import Camera
 from fnbench.cards import SPLITS, DatasetCard, SplitRule
 from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
+from fnbench.files import printable
 from fnbench.images import read_image
 from fnbench.lens import undistorted
 from fnbench.scans.atlas import atlas_photographs
@@ -149,7 +150,7 @@ class Folder:
             subfolders.sort()
             for file in sorted(files):
                 path = Path(folder) / file
-                relative = path.relative_to(self._root).as_posix()
+                relative = printable(path.relative_to(self._root).as_posix())
                 match = self._description.scans.fullmatch(relative)
                 if match is None:
                     continue

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from fnbench.errors import InvalidStoreError, OutputError
-from fnbench.files import write_text
+from fnbench.files import printable, write_text
 from fnbench.store import Store, is_finished
 from fnbench.store.schema import GENERATOR, canonical_json
 
@@ -41,7 +41,7 @@ def part_path(folder: Path, capture_id: str) -> Path:
     'subject_01-frontal1-acaef7dcc96d.h5'
     """
     readable = re.sub(r"[^A-Za-z0-9_+.-]+", "-", capture_id)[:_NAME_LENGTH].strip(".-")
-    return folder / f"{readable}-{hashlib.sha256(capture_id.encode()).hexdigest()[:12]}.h5"
+    return folder / f"{readable}-{hashlib.sha256(printable(capture_id).encode()).hexdigest()[:12]}.h5"
 
 
 def failure_path(folder: Path, capture_id: str) -> Path:

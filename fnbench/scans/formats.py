@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnbench.errors import InvalidDataError
-from fnbench.scans.texture import bounded, find_textures, read_image, shown
+from fnbench.files import printable
+from fnbench.scans.texture import bounded, find_textures, read_image
 
 _PLY_BYTES = {"char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2}
 _ADVICE = "copy or export the file again."
@@ -49,11 +50,11 @@ def read_parts(path: Path, content: bytes, texture: bool) -> tuple[list[Part], t
     """The pieces of a PLY, GLB, glTF, STL, OFF or VTK file, and notes about it."""
     kind = path.suffix.lower()[1:]
     if kind == "vtk":
-        return [_vtk(content, shown(path))], ()
+        return [_vtk(content, printable(path))], ()
     if kind == "ply":
-        _check_ply_header(content, shown(path))
+        _check_ply_header(content, printable(path))
     if kind in ("glb", "gltf"):
-        _check_gltf(content, kind, shown(path))
+        _check_gltf(content, kind, printable(path))
     parts, notes = _through_trimesh(path, content, kind, texture)
     if texture and len(parts) == 1 and parts[0].uv is not None and parts[0].texture is None:
         found = find_textures(path, (), ())
@@ -79,12 +80,14 @@ def _through_trimesh(path: Path, content: bytes, kind: str, texture: bool) -> tu
             scene = trimesh.load_scene(
                 io.BytesIO(content), file_type=kind, resolver=_Beside(path.parent), process=False, maintain_order=True
             )
-            return _pieces(scene, shown(path), texture)
+            return _pieces(scene, printable(path), texture)
     except InvalidDataError:
         raise
     except Exception as error:  # trimesh's parsers leave with anything on damaged data
         reason = f"{type(error).__name__}: {error}".split("\n")[0][:160]
-        raise InvalidDataError(f"{shown(path)}: not a readable {kind.upper()} mesh ({reason}); {_ADVICE}") from error
+        raise InvalidDataError(
+            f"{printable(path)}: not a readable {kind.upper()} mesh ({reason}); {_ADVICE}"
+        ) from error
     finally:
         quiet.setLevel(level)
 

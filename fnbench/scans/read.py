@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnbench.errors import InvalidDataError
+from fnbench.files import printable
 from fnbench.scans import clean, units
 from fnbench.scans.formats import Part, read_parts
 from fnbench.scans.obj import ObjMesh, parse_obj
-from fnbench.scans.texture import find_textures, read_image, shown, stack
+from fnbench.scans.texture import find_textures, read_image, stack
 from fnbench.types import Scan
 
 SUFFIXES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off", ".vtk")
@@ -64,7 +65,7 @@ def read_scan(
     texture: read the texture image; off when only the geometry is wanted.
     """
     path = Path(path)
-    name = shown(path)
+    name = printable(path)
     content = _content(path, name)
     if path.suffix.lower() == ".obj":
         mesh = parse_obj(content, name)

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from fnbench.errors import InvalidDataError
+from fnbench.files import printable
 
 REFUSED_PIXELS = 150_000_000
 """A texture that claims more is taken for a decompression bomb; the largest scanners write a third of it."""
@@ -39,24 +40,19 @@ class Textures:
     notes: tuple[str, ...]
 
 
-def shown(path: Path) -> str:
-    """A path for messages: any bytes that are not UTF-8 appear as escapes, so that printing never fails."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
 def read_image(path: Path) -> NDArray[np.uint8]:
     """An image file as (h, w, 3) uint8 sRGB, as stored (texture coordinates ignore EXIF rotation), bounded in size."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             with Image.open(path, formats=_FORMATS) as image:
-                return _pixels(image, shown(path))
+                return _pixels(image, printable(path))
         except Image.DecompressionBombError as error:
-            raise InvalidDataError(_bomb(shown(path), "an enormous image")) from error
+            raise InvalidDataError(_bomb(printable(path), "an enormous image")) from error
         except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError) as error:
             # Pillow's decoders leave with any of these on damaged files.
             raise InvalidDataError(
-                f"{shown(path)}: not a readable image ({error}), expected JPEG, PNG, BMP, TIFF or TGA; copy it again."
+                f"{printable(path)}: not a readable image ({error}), expected JPEG, PNG, BMP, TIFF, TGA; copy it again."
             ) from error
 
 
@@ -72,7 +68,7 @@ def find_textures(mesh: Path, libraries: tuple[str, ...], materials: tuple[str, 
     for library in libraries:
         found = _beside(mesh, library)
         if found is None:
-            notes.append(f"material file {_printable(library)} is missing")
+            notes.append(f"material file {printable(library)} is missing")
         else:
             named.update(_diffuse_maps(found))
     files: dict[str, Path] = {}
@@ -82,12 +78,12 @@ def find_textures(mesh: Path, libraries: tuple[str, ...], materials: tuple[str, 
         if found is not None:
             files[material] = found
         elif wanted:
-            notes.append(f"texture {_printable(wanted)} is missing")
+            notes.append(f"texture {printable(wanted)} is missing")
     if files:
         return Textures(files, None, tuple(notes))
     fallback = _same_stem(mesh)
     if fallback is not None:
-        notes.append(f"texture taken from {shown(Path(fallback.name))}, the image of the same name")
+        notes.append(f"texture taken from {printable(fallback.name)}, the image of the same name")
     return Textures({}, fallback, tuple(dict.fromkeys(notes)))
 
 
@@ -188,7 +184,3 @@ def _same_stem(mesh: Path) -> Path | None:
     wanted = [mesh.stem.lower() + suffix for suffix in _SUFFIXES]
     images = {f.name.lower(): f for f in sorted(mesh.parent.iterdir(), reverse=True) if f.suffix.lower() in _SUFFIXES}
     return next((images[name] for name in wanted if name in images and images[name].is_file()), None)
-
-
-def _printable(name: str) -> str:
-    return shown(Path(name))

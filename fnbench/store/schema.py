@@ -103,8 +103,9 @@ FIELDS = (
 
 
 def canonical_json(value: Any) -> str:
-    """JSON with sorted keys and no spaces: equal values give equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    """JSON with sorted keys and no spaces: equal values give equal text. Bytes that are not UTF-8 become escapes."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, default=_plain)
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def content_hash(ids: Iterable[str], hashes: Iterable[str]) -> str:
