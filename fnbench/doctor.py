@@ -77,9 +77,10 @@ class Case:
         return self.target.reshape(-1, 3)[self.chosen].astype(np.float64)
 
     def vectors(self, picture: str = "as it is") -> Vectors:
-        """(K, 3) predictions at the chosen pixels, of the picture turned back."""
+        """(K, 3) predictions at the chosen pixels, of the picture turned back; zero where they are not finite."""
         turned = np.ascontiguousarray(PICTURES[picture](self.predicted))
-        return turned.reshape(-1, 3)[self.chosen].astype(np.float64)
+        values = turned.reshape(-1, 3)[self.chosen].astype(np.float64)
+        return np.where(np.isfinite(values).all(axis=-1, keepdims=True), values, 0)
 
 
 PICTURES: dict[str, Any] = {
@@ -189,7 +190,7 @@ def _confidence(before: float, after: float, agreeing: float, images: int) -> st
 
 def _coding(cases: Sequence[Case]) -> tuple[Diagnosis, list[Case]] | None:
     inside = np.concatenate([case.vectors() for case in cases])
-    finite = inside[np.isfinite(inside).all(axis=-1)]
+    finite = inside[inside.any(axis=-1)]
     if not len(finite) or finite.min() < 0:
         return None
     lengths = np.linalg.norm(finite, axis=-1)
@@ -209,7 +210,7 @@ def _coding(cases: Sequence[Case]) -> tuple[Diagnosis, list[Case]] | None:
 
 
 def _constant(cases: Sequence[Case]) -> Diagnosis | None:
-    spreads = [float(np.nanmax(np.nanstd(case.vectors(), axis=0))) for case in cases]
+    spreads = [float(_unit(case.vectors()).std(axis=0).max()) for case in cases]
     before = float(_now(cases).mean())
     flat = float(np.mean([spread < 1e-3 for spread in spreads]))
     if flat > 0.5:
@@ -276,8 +277,7 @@ def _axes(cases: list[Case], frame: str, pictures: Sequence[str]) -> tuple[list[
         return [], cases
     picture, axes = best
     repaired = [
-        replace(case, predicted=(PICTURES[picture](case.predicted) @ permuted(axes).T).astype(np.float64))
-        for case in cases
+        replace(case, predicted=np.nan_to_num(PICTURES[picture](case.predicted)) @ permuted(axes).T) for case in cases
     ]
     rivals = [key for key in errors if key != best and mean(key) < 1.1 * after]
     words = _axes_words(picture, axes)
@@ -372,7 +372,7 @@ def _rotations(cases: Sequence[Case]) -> list[Diagnosis]:
     fits = [_kabsch(case) for case in cases]
     rotations, errors = [rotation for rotation, _ in fits], np.array([error for _, error in fits])
     before, after = float(given.mean()), float(errors.mean())
-    turned = np.array([_turn(rotation) for rotation in rotations]) > 5  # a frontal view may need no rotation
+    turned = np.array([_turn(rotation) for rotation in rotations]) > 10  # a frontal view may need none
     agreeing = float((errors < ROTATION_GAIN * given)[turned].mean()) if turned.any() else 0.0
     if (
         after > ROTATION_GAIN * before
