@@ -224,6 +224,8 @@ def test_fm59_an_interrupted_run_keeps_its_parts_and_prints_how_to_go_on(root, n
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        # a test run in the background of a script inherits "ignore Ctrl-C", and so would its children
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     _started(lambda: process.poll() is None, out, 3)
     os.killpg(process.pid, number)  # as a terminal does: to the workers too
