@@ -124,6 +124,30 @@ def test_something_else_under_the_output_name_is_not_overwritten(root):
     assert out.read_text() == "my notes"
 
 
+def test_fm44_odd_paths_and_ids_work_and_stay_in_their_folder(tmp_path):
+    ids = ["../../above", "con", "ä/人脸", "x" * 200, "y:z*?"]
+    root = write_captures(tmp_path / "Größe mit Leerzeichen 人", ids)
+    out = root / "truth [1].h5"
+    assert {part_path(parts_folder(out), name).parent for name in ids} == {parts_folder(out)}
+    report = render_dataset(Spheres(root), out, PLAN, workers=2)
+    assert report.ok, report.failed
+    assert set(Store(out).captures) == set(ids)
+    assert sorted(path.name for path in root.iterdir()) == ["captures.txt", "truth [1].h5"]
+
+
+def test_the_verb_takes_a_plan_file_and_options_over_it(root):
+    (root / "plan.toml").write_text("size = 16\nseed = 5\n")
+    out = root.parent / "f.h5"
+    done = run(root, out, "--plan", str(root / "plan.toml"), "--yaw", "-10,10")
+    assert done.returncode == 0, done.stderr
+    settings = Store(out).attributes["settings"]
+    assert (settings["size"], settings["seed"]) == (32, 5)  # run() gives --size 32
+    assert settings["views"] == [[-10.0, 0.0], [10.0, 0.0]]
+    refused = run(root, out, "--yaw", "ten")
+    assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "expected numbers with commas" in refused.stderr
+
+
 # Failures
 
 

@@ -548,3 +548,48 @@ def test_fm32_a_content_hash_of_another_file_is_found(path):
     with h5py.File(path, "a") as file:
         file.attrs["content_hash"] = "0" * 64
     assert [finding.code for finding in verify_store(path).findings] == ["FM-32"]
+
+
+# Verbs
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    from click.testing import CliRunner
+
+    from fnbench.cli import main
+
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    assert done.exception is None or isinstance(done.exception, SystemExit), done.exception
+    return done.exit_code, done.output
+
+
+def test_verify_exits_with_1_for_a_damaged_file_and_2_for_none(path):
+    assert invoke("verify", path)[0] == 0
+    _flip_a_bit(path, "image", 3)
+    code, output = invoke("verify", path)
+    assert code == 1
+    assert output.splitlines()[-1].startswith(f"{path}: DAMAGED, 5 samples")
+    path.write_text("<html>")
+    code, output = invoke("verify", path)
+    assert code == 2
+    assert "a web page" in output
+
+
+def test_ls_says_what_a_file_holds(path):
+    code, output = invoke("ls", path, "--samples")
+    assert code == 0
+    assert output.startswith("5 samples of 32x32 (5 test), 5 captures, 5 subjects, with depth\n")
+    assert "protocol: orthographic sphere, no crop" in output
+    assert output.splitlines()[-1] == "s004/0  s004  test"
+
+
+def test_merge_and_export_from_the_command_line(tmp_path, path):
+    other = write_samples(tmp_path / "other.h5", [sphere_sample("x/0")], ATTRIBUTES)
+    code, output = invoke("merge", path, other, "--out", tmp_path / "both.h5")
+    assert (code, len(Store(tmp_path / "both.h5"))) == (0, 6)
+    assert "6 samples from 2 files" in output
+    code, output = invoke("export", tmp_path / "both.h5", "--format", "npy", "--out", tmp_path / "plain")
+    assert (code, output) == (0, f"{tmp_path / 'plain'}: 6 samples in 37 files\n")
+    code, output = invoke("export", path, "--format", "npy", "--out", tmp_path / "plain")
+    assert code == 2
+    assert "not an empty folder" in output

@@ -116,7 +116,7 @@ def _pixels(image: Image.Image, name: str) -> NDArray[np.uint8]:
         image = Image.fromarray(grey)
     if factor > 1:
         image.draft("RGB", (width // factor, height // factor))
-    reduced = image.convert("RGB")
+    reduced = image if image.mode == "RGB" else image.convert("RGB")  # converting copies, even from RGB to RGB
     if factor > 1 and reduced.width * reduced.height > KEPT_PIXELS:
         reduced = reduced.reduce(factor)
     return np.asarray(reduced, np.uint8)
