@@ -91,8 +91,10 @@ class Page(HTMLParser):
             self.here = ("script", attributes.get("id", ""))
             self.scripts[self.here[1]] = ""
         if tag == "table":
-            self.table = attributes.get("id")
-        if tag in ("td", "th") and self.table:
+            self.table = attributes.get("id", "")
+        if tag == "small" and self.here == ("cell", None):
+            self.cells[-1][2] += " "
+        if tag in ("td", "th") and self.table is not None:
             self.cells.append([self.table, attributes, ""])
             self.here = ("cell", None)
 
@@ -162,7 +164,7 @@ def test_numbers_of_the_page_are_those_of_the_records(made, text, records):
     for (_, attributes, printed), (name, record) in zip(cells, expected, strict=True):
         assert attributes["data-key"] == name
         value = words.number(name, record.metrics[name])
-        assert printed == value + words.interval(name, record.intervals.get(name))
+        assert printed == f"{value} {words.interval(name, record.intervals.get(name))}".strip()
         if value != words.NOTHING:
             assert value == f"{record.metrics[name]:.{words.digits_of(name)}f}"
 

@@ -17,16 +17,21 @@ import click
 @click.option(
     "--out", type=click.Path(path_type=Path, file_okay=False), required=True, help="Folder for <dataset>.csv."
 )
-@click.option("--protocol", help="Rank only the records of this protocol.")
-def leaderboard(records: Path, out: Path, protocol: str | None) -> None:
-    """Rank records into one table per dataset.
+@click.option(
+    "--protocol", multiple=True, help="Rank only the records of this protocol; repeated, each gets its own tables."
+)
+@click.option(
+    "--reports", type=click.Path(path_type=Path), help="Folder with <dataset>.html to link to; --out if unset."
+)
+def leaderboard(records: Path, out: Path, protocol: tuple[str, ...], reports: Path | None) -> None:
+    """Rank records: one CSV and one Markdown table per dataset, and index.html, which sorts and filters.
 
     \b
     Example:
         fnbench leaderboard --records records --out board
     """  # fmt: skip
-    from fnbench.leaderboard import boards, write_boards
     from fnbench.record import read_records
+    from fnbench.report.board import write_leaderboard
 
-    for path in write_boards(boards(read_records(records), protocol), out):
+    for path in write_leaderboard(read_records(records), out, protocols=protocol, reports=reports):
         click.echo(path)

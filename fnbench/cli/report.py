@@ -60,3 +60,33 @@ def report(
     )
     for path in written:
         click.echo(path)
+
+
+@click.command()
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="The PNG to write; <name of DATA>.png here if unset.")
+@click.option("--count", type=int, default=24, show_default=True, help="Samples on the sheet, spread over the file.")
+@click.option("--split", help="Only train, val or test.")
+@click.option("--serve", is_flag=True, help="Open a page on this machine instead, to walk through sample by sample.")
+@click.option("--port", type=int, default=0, help="Port of the page on 127.0.0.1; a free one if unset.")
+def view(data: Path, out: Path | None, count: int, split: str | None, serve: bool, port: int) -> None:
+    """Look at DATA: a contact sheet of images, normals, masks, landmarks and regions.
+
+    \b
+    Example:
+        fnbench view florence.h5 --out sheet.png
+        fnbench view florence.h5 --serve
+    """
+    from fnbench.store import Store
+
+    with Store(data) as store:
+        if serve:
+            from fnbench.report.serve import serve_forever
+
+            serve_forever(store, port, click.echo)
+        else:
+            from fnbench.report.sheet import write_sheet
+
+            path = out or Path(f"{data.stem}.png")
+            shown = write_sheet(path, store, split=split, count=count)
+            click.echo(f"{path}: {len(shown)} of {len(store)} samples")

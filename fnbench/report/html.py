@@ -18,11 +18,17 @@ from fnbench.files import write_text
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 
 
-def rendered(template: str, styles: Sequence[str], scripts: Sequence[str], values: Mapping[str, Any]) -> str:
+def rendered(
+    template: str,
+    styles: Sequence[str],
+    scripts: Sequence[str],
+    values: Mapping[str, Any],
+    connect: str = "'none'",
+) -> str:
     """The text of a page.
 
     template: file name in ``templates``.  styles, scripts: file names there, put into the page in this order.
-    values: what the template prints.
+    values: what the template prints.  connect: where the page may ask for data; nowhere by default.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -40,13 +46,13 @@ def rendered(template: str, styles: Sequence[str], scripts: Sequence[str], value
     return environment.get_template(template).render(
         **values,
         version=__version__,
-        policy=policy(style, script),
+        policy=policy(style, script, connect),
         style=Markup(style),  # our own files, as they are
         script=Markup(script),
     )
 
 
-def policy(style: str, script: str, connect: str = "'none'") -> str:
+def policy(style: str, script: str, connect: str) -> str:
     """The content security policy of a page with this one style and this one script."""
     return "; ".join(
         (

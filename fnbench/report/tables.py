@@ -41,6 +41,8 @@ _HELP = {
 }
 _SHADES = (2, 5, 8, 12, 16, 21, 27, 35)
 """Degrees at which the background of a breakdown cell gets stronger, the same in every report."""
+TARGET_FLOOR = 0.004
+"""Degrees that no octahedral target of a data file is off by (``fnbench.octahedral``)."""
 WIDE = 7
 """A breakdown with more columns stands below the others, over the whole width."""
 SAMPLE_DIVISIONS = ("yaw", "expression", "light")
@@ -108,12 +110,13 @@ def headline_row(record: EvalResult, model: Model, standing: Mapping[str, Any]) 
     return Row(model, cells, tags)
 
 
-def quantisation_floor(record: EvalResult) -> tuple[str, str]:
-    """The floor as printed and as sorted: that of the predictions' coding when declared, else that of the file."""
-    declared = record.provenance.get("predictions", {}).get("quantisation_floor")
-    if isinstance(declared, int | float):
-        return f"{declared:.2f}", repr(float(declared))
-    return "< 0.004", "0.0037"  # octahedral targets, fnbench.octahedral
+def quantisation_floor(record: EvalResult) -> tuple[str, str, str]:
+    """The floor as printed, as sorted, and what it is: that of saved predictions, else that of the targets."""
+    declared = record.provenance.get("model", {}).get("quantisation_floor")
+    if isinstance(declared, Mapping) and declared.get("mean", 0) > TARGET_FLOOR:
+        mean, worst = (float(declared[name]) for name in ("mean", "worst"))
+        return f"{mean:.2f}", repr(mean), f"worst {worst:.2f}"
+    return f"< {TARGET_FLOOR}", repr(TARGET_FLOOR), "of the targets"
 
 
 def all_numbers(records: Sequence[EvalResult]) -> list[Line]:

@@ -110,3 +110,20 @@ function paintSphere(canvas, side) {
     return true;
   });
 }
+
+const vector = (planes, i) => planes.slice(0, 3).map((p) => (p[i] / NORMAL_ONE).toFixed(3).replace("-", "\u2212"));
+
+// What the file holds at one pixel, in words. Column and row are those of the file, not of the page's picture.
+function reading(maps, regions, column, row) {
+  const { sample, width, height } = maps, i = row * width + column;
+  const place = [Math.floor(((2 * column + 1) * sample.full_width) / (2 * width)), Math.floor(((2 * row + 1) * sample.full_height) / (2 * height))];
+  const known = maps.target[0][i] || maps.target[1][i] || maps.target[2][i];
+  const result = { pixel: `${place[0]}, ${place[1]}`, region: known ? regions[maps.region[i]] || "" : "outside the mask", target: "", predicted: "", error: "" };
+  if (!known) return result;
+  result.target = `(${vector(maps.target, i).join(", ")})`;
+  if (!maps.predicted) return result;
+  const scored = maps.error[i] >= 0, shown = maps.predicted[0][i] || maps.predicted[1][i] || maps.predicted[2][i];
+  result.predicted = shown ? `(${vector(maps.predicted, i).join(", ")})` : scored ? "no direction" : "";
+  result.error = scored ? `${(maps.error[i] / ERROR_ONE).toFixed(1)}°` : "not scored";
+  return result;
+}
