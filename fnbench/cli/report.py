@@ -90,3 +90,45 @@ def view(data: Path, out: Path | None, count: int, split: str | None, serve: boo
             path = out or Path(f"{data.stem}.png")
             shown = write_sheet(path, store, split=split, count=count)
             click.echo(f"{path}: {len(shown)} of {len(store)} samples")
+
+
+@click.command()
+@click.argument("model")
+@click.option("--records", type=click.Path(path_type=Path), help="Folder with records; the shipped ones if unset.")
+@click.option("--out", type=click.Path(path_type=Path), help="Markdown file to write; printed if unset.")
+def card(model: str, records: Path | None, out: Path | None) -> None:
+    """Write a model card for MODEL whose every number is read from its records.
+
+    \b
+    Example:
+        fnbench card crossmodal --records records --out MODEL_CARD.md
+    """
+    from fnbench.catalog import folder
+    from fnbench.files import write_text
+    from fnbench.record import read_records
+    from fnbench.report.card import model_card
+
+    text = model_card(model, read_records(records or folder("leaderboard") / "records"))
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        write_text(out, text)
+        click.echo(out)
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--records", type=click.Path(path_type=Path), help="Folder with records: cite all that they rest on.")
+def cite(names: tuple[str, ...], records: Path | None) -> None:
+    """Print BibTeX for datasets and models by name; for fnbench itself when none is named.
+
+    \b
+    Example:
+        fnbench cite crossmodal florence fnbench
+        fnbench cite --records records
+    """
+    from fnbench.cite import citations, names_of
+    from fnbench.record import read_records
+
+    found = [] if records is None else names_of(read_records(records))
+    click.echo(citations([*names, *found] or ["fnbench"]))

@@ -23,6 +23,7 @@ from fnbench.record import EvalResult, file_name
 from fnbench.report import words
 from fnbench.report.content import Cell, Column, Model, Row
 from fnbench.report.html import rendered, write_page
+from fnbench.report.markdown import escaped, table
 from fnbench.report.tables import headline_columns, headline_metrics, headline_row
 
 STYLES = ("theme.css", "board.css")
@@ -123,16 +124,16 @@ def markdown(board: Board) -> str:
     """A table for a README: measured rows ranked, reported rows below, marked."""
     metrics = [cell.key for cell in board.entries[0].row.cells]
     headings = [column.title + (f" ({column.unit})" if column.unit else "") for column in board.columns]
-    lines = [f"## {_escaped(board.title)}, {_escaped(board.protocol)}", ""]
-    lines += [f"{_escaped(', '.join(f'{name} {value}' for name, value in board.facts))}.", ""]
+    lines = [f"## {escaped(board.title)}, {escaped(board.protocol)}", ""]
+    lines += [f"{escaped(', '.join(f'{name} {value}' for name, value in board.facts))}.", ""]
     kinds = ["text" if key == "model" else "" for key in metrics]
     rows = [[*(_printed(cell, entry) for cell in entry.row.cells), _stated(entry)] for entry in board.entries]
-    lines += _table([*headings, "training data"], [*kinds, "text"], rows)
+    lines += table([*headings, "training data"], [*kinds, "text"], rows)
     lines += [f"Ranked by {board.headline}; second numbers are 95 % intervals over subjects.", ""]
     if board.reported:
         lines += ["Reported by others, not measured by fnbench and not ranked:", ""]
         kinds = ["text" if name not in REPORTED.values() else "" for name in board.reported_columns]
-        lines += _table(board.reported_columns, kinds, board.reported)
+        lines += table(board.reported_columns, kinds, board.reported)
     if board.report:
         lines += [f"[Report with figures and samples]({board.report})", ""]
     return "\n".join(lines)
@@ -229,19 +230,3 @@ def _printed(cell: Cell, entry: Entry) -> str:
 def _stated(entry: Entry) -> str:
     bad = entry.contamination not in ("none declared", "unknown")
     return f"{entry.training} ({entry.contamination})" if bad else entry.training
-
-
-def _table(headings: Sequence[str], kinds: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    marks = "|" + "|".join(" :-- " if kind == "text" else " --: " for kind in kinds) + "|"
-    printed = ["| " + " | ".join(_escaped(text) for text in row) + " |" for row in rows]
-    return ["| " + " | ".join(headings) + " |", marks, *printed, ""]
-
-
-def _escaped(text: str) -> str:
-    """A text that Markdown shows as it is, in one cell of a table.
-
-    >>> _escaped("<b>|a_b")
-    '&lt;b&gt;\\\\|a\\\\_b'
-    """
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|~$#!" else letter for letter in plain)
