@@ -67,6 +67,17 @@ def vtk(mesh: trimesh.Trimesh) -> bytes:
     ).encode()
 
 
+def vrml(mesh: trimesh.Trimesh) -> bytes:
+    points = ", ".join("{:.3f} {:.3f} {:.3f}".format(*v) for v in mesh.vertices.tolist())
+    uv = ", ".join("{:.3f} {:.3f}".format(*t) for t in mesh.visual.uv.tolist())
+    order = "\n".join("{}, {}, {}, -1,".format(*f) for f in mesh.faces.tolist())
+    return (
+        '#VRML V2.0 utf8\nShape { appearance Appearance { texture ImageTexture { url "fuzz.png" } }\n'
+        f"geometry IndexedFaceSet {{ coord Coordinate {{ point [ {points} ] }} coordIndex [ {order} ]\n"
+        f"texCoord TextureCoordinate {{ point [ {uv} ] }} texCoordIndex [ {order} ] }} }}\n"
+    ).encode()
+
+
 def originals() -> dict[str, tuple[bytes, int]]:
     """File type -> an intact file, and how many mutations of it are tried."""
     textured = surface()
@@ -80,6 +91,7 @@ def originals() -> dict[str, tuple[bytes, int]]:
         "stl": (plain.export(file_type="stl"), 200),
         "ascii.stl": (plain.export(file_type="stl_ascii").encode(), 100),
         "off": (plain.export(file_type="off").encode(), 200),
+        "wrl": (vrml(textured), 400),
         "vtk": (vtk(plain), 200),
     }
 
@@ -143,7 +155,7 @@ def outcome(path: Path, unit: float | None) -> str:
     return result
 
 
-@pytest.mark.parametrize("kind", ["obj", "ply", "ascii.ply", "glb", "stl", "ascii.stl", "off", "vtk"])
+@pytest.mark.parametrize("kind", ["obj", "ply", "ascii.ply", "glb", "stl", "ascii.stl", "off", "wrl", "vtk"])
 def test_a_mutated_mesh_is_read_or_refused(tmp_path, kind):
     content, count = originals()[kind]
     path = tmp_path / f"fuzz.{kind}"

@@ -165,6 +165,22 @@ def test_other_formats_give_the_same_surface(tmp_path, kind):
     )
 
 
+def test_vrml_with_its_texture(write, tmp_path):
+    jpg(tmp_path / "Skin.bmp")
+    quads = "coordIndex [ 0 1 2 3 -1 ] texCoordIndex [ 0, 1, 2, 3 -1 ]"
+    text = (
+        '#VRML V2.0 utf8\nShape { appearance Appearance { texture ImageTexture { url "skin.bmp" } } geometry '
+        "IndexedFaceSet { coord Coordinate { point [ 0 0 0, 200 0 0, 200 200 9, 0 200 0 ] } "
+        f"texCoord TextureCoordinate {{ point [ 0 0, 1 0, 1 1, 0 1 ] }} {quads} }} }}"
+    )
+    scan = read_scan(write(text, "face.wrl"))
+    assert scan.faces.tolist() == [[0, 1, 2], [0, 2, 3]]
+    assert scan.texture.shape == (30, 40, 3)
+    assert scan.uv[scan.uv_faces[1]].tolist() == [[0, 0], [1, 1], [0, 1]]
+    (tmp_path / "Skin.bmp").unlink()
+    assert read_scan(write(text, "face.wrl")).notes == ("texture skin.bmp is missing", "no texture found")
+
+
 def test_a_mesh_split_along_its_texture_seam_is_welded(write):
     left = "v 0 0 0\nv 100 0 9\nv 100 200 9\nv 0 200 0\n"
     mesh = left + "v 100 0 9\nv 200 0 0\nv 200 200 0\nv 100 200 9\nf 1 2 3 4\nf 5 6 7 8\n"

@@ -19,12 +19,11 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, settings, unknown_capture
+from fnbench.adapters.contract import given_root, nothing_found, read_bytes, settings, unknown_capture
 from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.scans import clean
 from fnbench.scans.read import read_scan
 from fnbench.scans.units import extent, millimetres
-from fnbench.scans.vrml import parse_vrml
 from fnbench.types import Capture, Scan
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".vtk", ".wrl", ".npz")
@@ -86,9 +85,6 @@ class Bjut3d:
         unit = self.settings["unit"]
         if path.suffix.lower() == ".npz":
             return self._of_arrays(*read_npz(path), name, str(path))
-        if path.suffix.lower() == ".wrl":
-            mesh = parse_vrml(read_text(path), str(path))
-            return self._of_arrays(mesh.vertices, mesh.faces, None, name, str(path))
         front = tuple(self._axes[2])
         scan = read_scan(path, unit=unit, front=front)
         return Scan(

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-import numpy as np
-
 from fnbench.adapters.contract import given_root, nothing_found, read_text, unknown_capture
 from fnbench.errors import InvalidDataError
-from fnbench.images import read_image
-from fnbench.scans.units import extent, millimetres
-from fnbench.scans.vrml import parse_vrml
-from fnbench.types import Capture, Scan
+from fnbench.scans.read import read_scan
+from fnbench.types import Capture
 
-UNIT = "mm"
+FRONT = (0.0, 0.0, 1.0)
+"""Direction out of the face, of low confidence: it decides the winding only."""
 POINTS = 83
 EXPRESSIONS = {
     "NE": "neutral", "AN": "anger", "DI": "disgust", "FE": "fear", "HA": "happiness", "SA": "sadness", "SU": "surprise",
@@ -54,7 +52,7 @@ class Bu3dfe:
         return Capture(
             id=capture_id,
             subject=capture_id.split("/")[0],
-            scan=_read_mesh(path, capture_id),
+            scan=replace(read_scan(path, unit="mm", front=FRONT), name=capture_id),
             attributes={"expression": EXPRESSIONS.get(code, code.lower()), "strength": level},
         )
 
@@ -68,31 +66,6 @@ class Bu3dfe:
         if not found:
             raise nothing_found(self.name, root, f"{root}/F0001/F0001_NE00WH_F3D.wrl")
         return found
-
-
-def _read_mesh(path: Path, name: str) -> Scan:
-    mesh = parse_vrml(read_text(path), str(path))
-    if not len(mesh.faces):
-        raise InvalidDataError(f"{path}: no triangles. Copy it again.")
-    scale = millimetres(UNIT, extent(mesh.vertices, mesh.faces), str(path))
-    corners = mesh.vertices[mesh.faces]
-    area = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1)
-    keep = area > 0
-    names = [*(path.with_name(Path(texture).name) for texture in mesh.textures), path.with_suffix(".bmp")]
-    texture = next((file for file in names if file.is_file()), None)
-    textured = mesh.uv is not None and texture is not None
-    notes = [] if textured else [f"no texture {path.stem}.bmp"]
-    if not keep.all():
-        notes.append(f"{int((~keep).sum())} triangles without area left out")
-    return Scan(
-        vertices=mesh.vertices * scale,
-        faces=mesh.faces[keep],
-        uv=mesh.uv,
-        uv_faces=None if mesh.uv_faces is None else mesh.uv_faces[keep],
-        texture=read_image(texture) if textured and texture is not None else None,
-        name=name,
-        notes=tuple(notes),
-    )
 
 
 def _check_points(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Mesh files other than OBJ: PLY, glTF/GLB, STL and OFF through trimesh, and legacy ASCII VTK.
+"""Mesh files other than OBJ: PLY, glTF/GLB, STL and OFF through trimesh, VRML 2, and legacy ASCII VTK.
 
 trimesh is given bytes and a resolver that only reads files beside the mesh: no network, no archive, no pickle. What
 its parsers raise on damaged data (anything from KeyError to MemoryError) becomes one InvalidDataError. Headers that
@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from fnbench.errors import InvalidDataError
 from fnbench.files import printable
 from fnbench.scans.texture import bounded, find_textures, read_image
+from fnbench.scans.vrml import parse_vrml
 
 _PLY_BYTES = {"char": 1, "uchar": 1, "int8": 1, "uint8": 1, "short": 2, "ushort": 2, "int16": 2, "uint16": 2}
 _ADVICE = "copy or export the file again."
@@ -47,20 +48,29 @@ class Part:
 
 
 def read_parts(path: Path, content: bytes, texture: bool) -> tuple[list[Part], tuple[str, ...]]:
-    """The pieces of a PLY, GLB, glTF, STL, OFF or VTK file, and notes about it."""
+    """The pieces of a PLY, GLB, glTF, STL, OFF, WRL or VTK file, and notes about it."""
     kind = path.suffix.lower()[1:]
+    images: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     if kind == "vtk":
         return [_vtk(content, printable(path))], ()
     if kind == "ply":
         _check_ply_header(content, printable(path))
     if kind in ("glb", "gltf"):
         _check_gltf(content, kind, printable(path))
-    parts, notes = _through_trimesh(path, content, kind, texture)
+    if kind == "wrl":
+        mesh = parse_vrml(content.decode("utf-8", "replace"), printable(path))
+        parts = [Part(mesh.vertices, mesh.faces, mesh.uv, mesh.uv_faces)]
+        images = mesh.textures
+    else:
+        parts, notes = _through_trimesh(path, content, kind, texture)
     if texture and len(parts) == 1 and parts[0].uv is not None and parts[0].texture is None:
-        found = find_textures(path, (), ())
+        found = find_textures(path, images=images)
         notes += found.notes
         if found.fallback is not None:
             parts = [_with_texture(parts[0], read_image(found.fallback))]
+        elif kind == "wrl":
+            notes += ("no texture found",)
     return parts, notes
 
 

@@ -24,7 +24,7 @@ from fnbench.scans.obj import ObjMesh, parse_obj
 from fnbench.scans.texture import find_textures, read_image, stack
 from fnbench.types import Scan
 
-SUFFIXES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off", ".vtk")
+SUFFIXES = (".obj", ".ply", ".glb", ".gltf", ".stl", ".off", ".wrl", ".vtk")
 """File types that read_scan opens."""
 
 _CERTAIN = 0.02
@@ -55,7 +55,7 @@ def read_scan(
 ) -> Scan:
     """Read a mesh file into a Scan in millimetres.
 
-    path: .obj, .ply, .glb, .gltf, .stl, .off or legacy ASCII .vtk.
+    path: .obj, .ply, .glb, .gltf, .stl, .off, VRML 2 .wrl or legacy ASCII .vtk.
     unit: um, mm, cm, dm, m, ``"auto"``, or millimetres per unit; the size must then be that of a face or head.
         None takes the numbers as millimetres and checks nothing (a sphere in a test, a part of a face).
     front: (3,) direction from the face to the viewer in the axes of the file, when the set declares it; the winding

@@ -61,8 +61,13 @@ def bounded(image: Image.Image, name: str) -> NDArray[np.uint8]:
     return _pixels(image, name)
 
 
-def find_textures(mesh: Path, libraries: tuple[str, ...], materials: tuple[str, ...]) -> Textures:
-    """Image files of an OBJ: through its material libraries, else the image of the same stem, else none."""
+def find_textures(
+    mesh: Path, libraries: tuple[str, ...] = (), materials: tuple[str, ...] = (), images: tuple[str, ...] = ()
+) -> Textures:
+    """Image files of a mesh: through its material libraries, else one it names itself, else one of its stem, else none.
+
+    libraries, materials: of an OBJ.  images: names that the mesh gives directly, as VRML does.
+    """
     notes: list[str] = []
     named: dict[str, str] = {}
     for library in libraries:
@@ -81,6 +86,11 @@ def find_textures(mesh: Path, libraries: tuple[str, ...], materials: tuple[str, 
             notes.append(f"texture {printable(wanted)} is missing")
     if files:
         return Textures(files, None, tuple(notes))
+    for image in images:
+        found = _beside(mesh, image)
+        if found is not None:
+            return Textures({}, found, tuple(notes))
+        notes.append(f"texture {printable(image)} is missing")
     fallback = _same_stem(mesh)
     if fallback is not None:
         notes.append(f"texture taken from {printable(fallback.name)}, the image of the same name")

@@ -95,7 +95,7 @@ def _joined(
 
 def _triangles(order: NDArray[np.float64], name: str) -> NDArray[np.int64]:
     """Fans from polygons that end with -1."""
-    if not (np.isfinite(order).all() and (order == np.rint(order)).all() and (order >= -1).all()):
+    if not ((order == np.rint(order)) & (order >= -1) & (order < 2**31)).all():  # NaN equals nothing
         raise InvalidDataError(f"{name}: indices that are no whole numbers from -1 on. Copy it again.")
     numbers = order.astype(np.int64)
     if numbers.size and numbers[-1] != -1:
@@ -107,10 +107,10 @@ def _triangles(order: NDArray[np.float64], name: str) -> NDArray[np.int64]:
     for size in np.unique(sizes[sizes >= 3]):
         polygon = numbers[starts[sizes == size][:, None] + np.arange(size)]
         polygons = np.flatnonzero(sizes == size)
-        for corner in range(1, size - 1):
-            found.append(
-                np.column_stack([polygons, np.full(len(polygons), corner), polygon[:, [0, corner, corner + 1]]])
-            )
+        shape = (len(polygons), size - 2)
+        which = (np.broadcast_to(polygons[:, None], shape), np.broadcast_to(np.arange(size - 2), shape))
+        fan = (np.broadcast_to(polygon[:, :1], shape), polygon[:, 1:-1], polygon[:, 2:])
+        found.append(np.stack([*which, *fan], axis=-1).reshape(-1, 5))
     if not found:
         return np.empty((0, 3), np.int64)
     rows = np.concatenate(found)
