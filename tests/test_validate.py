@@ -56,6 +56,17 @@ def test_a_scan_is_measured_in_millimetres():
     assert abs(numbers["yaw_deg"]) < 5
 
 
+def test_a_scan_without_landmarks_is_searched_for_its_eyes():
+    scan, landmarks = head()
+    numbers = measure(Capture(id="a", subject="s", scan=scan), locate=True)
+    assert numbers["face_found"] == 1
+    assert numbers["outer_eyes_mm"] == pytest.approx(np.linalg.norm(landmarks[45] - landmarks[36]), abs=4)
+    ball = replace(scan, vertices=scan.vertices / np.linalg.norm(scan.vertices, axis=1, keepdims=True) * 100)
+    missed = measure(Capture(id="a", subject="s", scan=ball), locate=True)
+    assert missed["face_found"] == 0
+    assert "no face was found in 1 of 1 scans" in concerns([missed])[-1].text
+
+
 @pytest.mark.parametrize(
     ("capture", "message"),
     [

@@ -45,12 +45,15 @@ def show(name: str) -> None:
 @click.argument("name")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the dataset as distributed.")
 @click.option("--limit", type=click.IntRange(min=1), help="Check only this many captures, spread evenly.")
+@click.option("--locate", type=click.IntRange(min=0), default=10, show_default=True, help="Scans to search for eyes.")
 @click.option("--json", "json_file", type=_FILE, help="Write an anonymous report: no names, paths or pictures.")
 @click.option("--problems", "problems_file", type=_FILE, help="Write every problem with its capture, one per line.")
 def validate_dataset(
-    name: str, root: Path | None, limit: int | None, json_file: Path | None, problems_file: Path | None
+    name: str, root: Path | None, limit: int | None, locate: int, json_file: Path | None, problems_file: Path | None
 ) -> None:
     """Check a copy of dataset NAME: what is missing, damaged, in another unit or turned.
+
+    In some scans that come without landmarks the face is searched, to measure the unit by the distance of the eyes.
 
     NAME is a known name, file.py:Class or package.module:Class. Exit code 1 when something is not in order.
     The JSON file can be sent to others: it proves how a dataset is laid out without showing any of it.
@@ -65,7 +68,7 @@ def validate_dataset(
     from fnbench.registry import resolve
     from fnbench.validate import validate
 
-    found = validate(resolve(name, "dataset")(root), limit=limit, progress=_bar)
+    found = validate(resolve(name, "dataset")(root), limit=limit, locate=locate, progress=_bar)
     if json_file is not None:
         write_text(json_file, json.dumps(found.anonymous(), indent=2) + "\n")
     if problems_file is not None:

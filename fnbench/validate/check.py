@@ -111,11 +111,17 @@ class Validation:
 
 
 def validate(
-    adapter: DatasetAdapter, *, limit: int | None = None, progress: Callable[[int, int], None] | None = None
+    adapter: DatasetAdapter,
+    *,
+    limit: int | None = None,
+    locate: int = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Validation:
     """Load the captures of a dataset and report everything that is missing, damaged or implausible.
 
     limit: at most this many captures, spread evenly over the list.
+    locate: in how many scans without landmarks, spread evenly, the face is searched to measure the unit by the
+        distance of the eyes; some seconds each.
     progress: called with the number done and the number to do.
     Raises DatasetNotFoundError when nothing of the dataset is under the adapter's folder.
     """
@@ -124,6 +130,7 @@ def validate(
     subjects: Counter[str] = Counter()
     problems: list[Problem] = []
     measured: list[Mapping[str, float]] = []
+    searched = {1 + k * len(chosen) // locate for k in range(locate)} if locate else set()
     reported: tuple[str, ...] = getattr(adapter, "reported", ())
     attributes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     root = getattr(adapter, "root", None)
@@ -131,7 +138,7 @@ def validate(
         try:
             capture = adapter.load(capture_id)
             numbers, words = _told(capture, reported)
-            measured.append(measure(capture) | numbers)
+            measured.append(measure(capture, locate=done in searched) | numbers)
             subjects[capture.subject] += 1
             for name, word in words.items():
                 attributes[name][word] += 1

@@ -27,6 +27,9 @@ FACING = 0.5
 LEANING = {"x_right": 0.15, "y_up": 0.1}
 """Smallest median correlation of a normal's component with the position along its axis: a face is convex."""
 
+FACES_FOUND = 0.8
+"""Smallest share of searched scans without landmarks in which the face must be found."""
+
 _SIDE = 128  # pixels of the picture in which front faces are counted
 
 
@@ -41,13 +44,20 @@ class Concern:
     text: str
 
 
-def measure(capture: Capture) -> dict[str, float]:
-    """All measurements of one capture, photographs included."""
+def measure(capture: Capture, *, locate: bool = False) -> dict[str, float]:
+    """All measurements of one capture, photographs included.
+
+    locate: look for the face in a scan that comes without landmarks; takes some seconds.
+    """
     found: dict[str, float] = {}
     if capture.scan is not None:
         found |= _of_scan(capture.scan)
-        if capture.landmarks is not None:
-            found |= _of_landmarks(capture.landmarks, capture.id)
+        landmarks = capture.landmarks
+        if landmarks is None and locate:
+            landmarks = _located(capture.scan)
+            found["face_found"] = float(landmarks is not None)
+        if landmarks is not None:
+            found |= _of_landmarks(landmarks, capture.id)
     if capture.measured is not None:
         found |= _of_normals(capture.measured)
     if capture.photographs is not None:
@@ -101,6 +111,15 @@ def concerns(measured: Sequence[Mapping[str, float]]) -> list[Concern]:
                     f"expected over {least}: {axis} flipped or exchanged",
                 )
             )
+    located = [one["face_found"] for one in measured if "face_found" in one]
+    if located and np.mean(located) < FACES_FOUND:
+        found.append(
+            Concern(
+                "unit",
+                f"no face was found in {len(located) - int(sum(located))} of {len(located)} scans that were searched, "
+                f"expected in at most {100 * (1 - FACES_FOUND):.0f} %: another unit, other axes, or not heads",
+            )
+        )
     if median.get("landmarks_inside", 1.0) < 0.9:
         found.append(
             Concern(
@@ -125,6 +144,16 @@ def _of_scan(scan: Scan) -> dict[str, float]:
         "textured": float(scan.texture is not None),
         "front_share": _front_share(scan, used),
     }
+
+
+def _located(scan: Scan) -> NDArray[np.float64] | None:
+    """Landmarks of the face by the rule of ``render.locate``, or None when it refuses."""
+    from fnbench.render.locate import locate
+
+    try:
+        return np.asarray(locate(scan).landmarks, np.float64)
+    except FnbenchError:
+        return None  # counted: how often no face is found is what the report says
 
 
 def _front_share(scan: Scan, used: NDArray[np.float64]) -> float:
