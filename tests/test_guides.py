@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fnbench.cards import card_names, load_card
 from fnbench.registry import resolve
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -23,3 +24,11 @@ def test_the_example_model_of_the_guide_predicts(tmp_path, monkeypatch):
     normals = model.predict(np.zeros((2, 8, 8, 3), np.float32))
     np.testing.assert_array_equal(np.linalg.norm(normals, axis=-1), 1)
     assert normals.dtype == np.float32
+
+
+def test_the_readme_lists_every_dataset_as_its_card_says():
+    readme = (REPOSITORY / "README.md").read_text()
+    for name in card_names():
+        card = load_card(name)
+        verified = "yes" if card.verified_on_real_data else "no"
+        assert f"| [`{name}`](datasets/{name}/ACCESS.md) | {card.title} | {card.gt_kind} | {verified} |" in readme
