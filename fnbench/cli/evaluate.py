@@ -204,3 +204,42 @@ def validate(
             click.echo(str(finding))
     refuse(findings)
     click.echo("The submission is complete and well formed.")
+
+
+@click.command("compare")
+@click.argument("first", type=click.Path(path_type=Path))
+@click.argument("second", type=click.Path(path_type=Path))
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the bootstrap and the permutations.")
+def compare(first: Path, second: Path, seed: int) -> None:
+    """Compare the records FIRST and SECOND: paired difference, interval, wins per subject and region.
+
+    \b
+    Example:
+        fnbench compare run/crossmodal.json run/mean-face.json
+    """
+    from fnbench.compare import compare
+    from fnbench.record import read_record
+
+    click.echo(compare(read_record(first), read_record(second), seed=seed).text())
+
+
+@click.command("reproduce")
+@click.argument("model")
+@click.argument("dataset")
+@click.option("--records", type=click.Path(path_type=Path), help="Folder of records; the shipped ones by default.")
+@click.option("--method", help="Name in the reported table, when it is not like the model's.")
+def reproduce(model: str, dataset: str, records: Path | None, method: str | None) -> None:
+    """Compare the measured record of MODEL on DATASET with the reported numbers, and give a verdict.
+
+    \b
+    Example:
+        fnbench reproduce crossmodal florence --records run
+    """
+    from fnbench import catalog
+    from fnbench.record import read_records
+    from fnbench.reproduce import reproductions
+
+    found = reproductions(
+        model, dataset, read_records(records or catalog.folder("leaderboard") / "records"), method=method
+    )
+    click.echo("\n\n".join(one.text() for one in found))
