@@ -29,7 +29,7 @@ class Heads:
         scan = bumpy_head(self.triangles)
         rng = np.random.default_rng(number)
         landmarks = np.column_stack([rng.uniform(-50, 50, 68), rng.uniform(-70, 50, 68), rng.uniform(70, 95, 68)])
-        landmarks[30] = [0, -10, 110]
+        landmarks[[30, 36, 45]] = [0, -10, 110], [-45, 20, 70], [45, 20, 70]
         K = np.array([[2500.0, 0, 500], [0, 2500, 500], [0, 0, 1]])
         camera = Camera(K, look_at(np.zeros(3), 1500.0, yaw=20), 1000, 1000)
         small = rng.integers(0, 256, (125, 125, 3), np.uint8)
