@@ -12,12 +12,14 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib.metadata import entry_points
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from fnbench.errors import UnknownNameError
+from fnbench.errors import InvalidSettingError, UnknownNameError
 
 DATASETS: dict[str, str] = {
     "affectnet": "fnbench.adapters.affectnet:AffectNet",
@@ -82,6 +84,42 @@ def resolve(name: str, kind: str) -> Any:
     except AttributeError:
         classes = ", ".join(key for key, value in vars(module).items() if isinstance(value, type)) or "none"
         raise UnknownNameError(f"{module_name} has no {attribute!r}. Classes found there: {classes}.") from None
+
+
+def options_of(kind: type, given: Iterable[str]) -> dict[str, Any]:
+    """Keyword arguments of a class from texts like ``heads=1000``, typed as the defaults of its constructor are.
+
+    >>> class Dataset:
+    ...     def __init__(self, root: Path, *, heads: int = 200) -> None: ...
+    >>> options_of(Dataset, ["heads=1000"])
+    {'heads': 1000}
+
+    Raises UnknownNameError for an option that the class does not have, InvalidSettingError for a value of another type.
+    """
+    known = {
+        name: parameter.default
+        for name, parameter in signature(kind).parameters.items()
+        if isinstance(parameter.default, bool | int | float | str)
+    }
+    found: dict[str, Any] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals or name not in known:
+            listed = ", ".join(f"{key}={default}" for key, default in known.items()) or "none"
+            raise UnknownNameError(f"{kind.__name__}: there is no option {text!r}. Options and defaults: {listed}.")
+        found[name] = _typed(f"{kind.__name__}: option {text}", value, known[name])
+    return found
+
+
+def _typed(what: str, value: str, default: Any) -> Any:
+    if isinstance(default, bool):
+        if value.lower() not in ("true", "false"):
+            raise InvalidSettingError(f"{what}: expected true or false.")
+        return value.lower() == "true"
+    try:
+        return type(default)(value)
+    except ValueError:
+        raise InvalidSettingError(f"{what}: expected something like {default!r}.") from None
 
 
 class Portable:

@@ -214,6 +214,22 @@ def test_a_landmark_beyond_the_picture_is_not_visible():
     assert landmark_visibility(camera, points, np.full((32, 32), 12.0)) == "10000"
 
 
+def test_scattered_views_stay_near_their_view_and_repeat_by_seed(capture):
+    plan = replace(PLAN, views=grid([-30, 30], [0]), scatter=(12, 8), distance_scatter=1.5)
+    frame = face_frame(capture.landmarks, "x")
+    first, again = samples(capture, plan), samples(capture, plan)
+    other = samples(capture, replace(plan, seed=5))
+    for one, same, different, yaw in zip(first, again, other, (-30, 30), strict=True):
+        angles = frame.angles(one.camera)
+        assert abs(angles[0] - yaw) <= 12 and abs(angles[1]) <= 8 and abs(angles[2]) < 1e-6
+        assert (one.attributes["yaw"], one.attributes["pitch"]) == pytest.approx(angles[:2], abs=1e-6)
+        assert 1000 / 1.5 <= np.linalg.norm(one.camera.centre - frame.centre) <= 1500
+        assert one.id.endswith(view_name(yaw, 0))
+        np.testing.assert_array_equal(one.camera.world_to_camera, same.camera.world_to_camera)
+        assert not np.array_equal(one.camera.world_to_camera, different.camera.world_to_camera)
+    assert samples(capture)[0].attributes["yaw"] == 0.0
+
+
 def test_chance_depends_on_the_sample_and_not_on_the_order(capture):
     both = samples(capture, replace(PLAN, views=((0.0, 0.0), (20.0, 0.0))))
     (alone,) = samples(capture, replace(PLAN, views=((20.0, 0.0),)))
@@ -450,6 +466,9 @@ def test_an_unknown_nose_needs_labels(capture):
         ({"images": "video"}, "expected render or photo"),
         ({"depth": 1}, "depth is 1"),
         ({"distance": float("nan")}, "distance is nan"),
+        ({"scatter": 10}, "scatter is 10"),
+        ({"scatter": [10, -1]}, "scatter is .*degrees of yaw and of pitch"),
+        ({"distance_scatter": 0.5}, "distance_scatter is 0.5, expected 1 to 10"),
     ],
 )
 def test_an_impossible_plan_is_named(settings, message):

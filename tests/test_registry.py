@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fnbench import registry
-from fnbench.errors import UnknownNameError
+from fnbench.errors import InvalidSettingError, UnknownNameError
 
 
 def test_a_class_in_a_file(tmp_path):
@@ -44,3 +44,27 @@ def test_aliases_of_installed_packages_are_found(monkeypatch):
     monkeypatch.setattr(registry, "_entry_points", lambda kind: {"theirs": "fnbench.camera:CropBox"})
     assert "theirs" in registry.names("model")
     assert registry.resolve("theirs", "model").__name__ == "CropBox"
+
+
+class _Dataset:
+    def __init__(self, root=None, *, heads: int = 200, spread: float = 1.0, bald: bool = False) -> None: ...
+
+
+def test_options_take_the_type_of_their_default():
+    found = registry.options_of(_Dataset, ["heads=7", "spread=2", "bald=true"])
+    assert found == {"heads": 7, "spread": 2.0, "bald": True}
+    assert [type(value) for value in found.values()] == [int, float, bool]
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "message"),
+    [
+        ("head=7", UnknownNameError, "no option 'head=7'. Options and defaults: heads=200, spread=1.0, bald=False"),
+        ("heads", UnknownNameError, "no option 'heads'"),
+        ("heads=many", InvalidSettingError, "heads=many: expected something like 200"),
+        ("bald=1", InvalidSettingError, "expected true or false"),
+    ],
+)
+def test_a_wrong_option_is_named(given, kind, message):
+    with pytest.raises(kind, match=message):
+        registry.options_of(_Dataset, [given])

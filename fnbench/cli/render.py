@@ -27,6 +27,7 @@ _PLAIN_EVERY = 10.0
 @click.argument("dataset")
 @click.option("--root", type=click.Path(path_type=Path), help="Folder of the dataset as distributed.")
 @click.option("--out", type=_FILE, required=True, help="The .h5 file to write.")
+@click.option("--set", "options", multiple=True, metavar="NAME=VALUE", help="Option of the dataset; repeatable.")
 @click.option("--plan", "plan_file", type=_FILE, help="TOML or JSON file with any of the settings below.")
 @click.option("--yaw", metavar="DEG,...", help="Yaw angles of the views.  [0]")
 @click.option("--pitch", metavar="DEG,...", help="Pitch angles; every yaw is combined with every pitch.  [0]")
@@ -52,17 +53,20 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
         fnbench render-gt synthetic --out synthetic.h5
         fnbench render-gt florence --root ~/data/florence --out florence.h5 --yaw -30,0,30 --workers 4
     """
-    from fnbench.registry import resolve
+    from fnbench.registry import options_of, resolve
     from fnbench.render.groundtruth import render_dataset
 
     plan = _plan(options)
+    adapter = resolve(dataset, "dataset")
+    chosen = options_of(adapter, options["options"])
     keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run")
     with _in_order(), _shown() as progress:
         report = render_dataset(
-            resolve(dataset, "dataset")(root),
+            adapter(root, **chosen),
             out,
             plan,
             samples=options["patterns"],
+            options=chosen,
             progress=progress,
             **{key: options[key] for key in keep},
         )

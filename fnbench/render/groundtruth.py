@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Protocol
 
 from fnbench.cards import DatasetCard, SplitRule, card_names, load_card
@@ -65,6 +66,7 @@ def render_dataset(
     scheduler: str | None = None,
     limit: int | None = None,
     samples: Sequence[str] = (),
+    options: Mapping[str, Any] = MappingProxyType({}),
     resume: bool = True,
     strict: bool = False,
     dry_run: bool = False,
@@ -76,6 +78,7 @@ def render_dataset(
     card: facts and splits; by default the adapter's own, if it makes one, else the card of its name.
     workers: processes on this machine.  scheduler: address of a Dask cluster, instead of them.
     limit: only the first captures.  samples: only captures whose id matches one of these patterns.
+    options: what the adapter was made with beyond its root, to be stored: another choice is another run.
     resume: keep what an earlier run of the same settings finished; other settings are refused.
     strict: raise the first failure instead of going on with the other captures.
     dry_run: say what would be done, and touch nothing.
@@ -86,7 +89,7 @@ def render_dataset(
     """
     plan = plan or Plan()
     card = card or getattr(adapter, "card", None) or card_of(adapter.name)
-    attributes = run_attributes(card.name, plan, card)
+    attributes = run_attributes(card.name, plan, card, options)
     everything = adapter.capture_ids()
     run = _Run(out, selected(everything, limit, samples), len(everything), attributes, progress)
     check_plan(plan)
@@ -126,7 +129,9 @@ def card_of(dataset: str) -> DatasetCard:
     return DatasetCard(dataset, dataset, "", "scan", "mm", "", "", "", "", "", "")
 
 
-def run_attributes(dataset: str, plan: Plan, card: DatasetCard) -> dict[str, Any]:
+def run_attributes(
+    dataset: str, plan: Plan, card: DatasetCard, options: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Any]:
     """The attributes that all samples of a run share; two runs are the same when these are."""
     if card.gt_kind == "none":
         raise InvalidSettingError(
@@ -140,7 +145,7 @@ def run_attributes(dataset: str, plan: Plan, card: DatasetCard) -> dict[str, Any
         "gt_kind": card.gt_kind,
         "protocol": f"{protocol}, {plan.size}x{plan.size} pixels; mask: {MASK.format(radius=plan.radius)}",
         "card_hash": card.hash,
-        "settings": {**plan.settings, "splits": splits},
+        "settings": {**plan.settings, "splits": splits, **({"adapter": dict(options)} if options else {})},
     }
 
 

@@ -19,6 +19,13 @@ from typing import Any
 from fnbench.errors import InvalidSettingError
 
 IMAGES = ("render", "photo")
+_RANGES = (
+    ("size", 8, 8192),
+    ("crop", 0.1, 10),
+    ("distance", 100, 1e5),
+    ("distance_scatter", 1, 10),
+    ("radius", 1, 1e4),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +38,8 @@ class Plan:
     crop: side of the crop relative to the longer side of the landmarks' box.
     distance: from the camera to the middle of the face in millimetres. The crop decides the field of view,
         so no focal length is needed.
+    scatter: largest random turn of each view in yaw and in pitch, degrees; by the seed and the name of the sample.
+    distance_scatter: the distance is multiplied by a random factor between 1 / this and this.
     images: "render" for pictures of the scan, "photo" for the photographs that belong to it.
     radius: a scan without region labels counts within this many millimetres of the tip of the nose.
     depth: store the depth maps too.
@@ -43,6 +52,8 @@ class Plan:
     size: int = 256
     crop: float = 1.2
     distance: float = 1000.0
+    scatter: tuple[float, float] = (0.0, 0.0)
+    distance_scatter: float = 1.0
     images: str = "render"
     radius: float = 95.0
     depth: bool = True
@@ -52,10 +63,13 @@ class Plan:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "views", tuple((float(yaw), float(pitch)) for yaw, pitch in self.views))
-        for name, low, high in (("size", 8, 8192), ("crop", 0.1, 10), ("distance", 100, 1e5), ("radius", 1, 1e4)):
+        for name, low, high in _RANGES:
             value = getattr(self, name)
             if not low <= value <= high:
                 raise InvalidSettingError(f"plan: {name} is {value}, expected {low} to {high:g}.")
+        object.__setattr__(self, "scatter", tuple(float(degrees) for degrees in self.scatter))
+        if len(self.scatter) != 2 or not all(0 <= degrees <= 90 for degrees in self.scatter):
+            raise InvalidSettingError(f"plan: scatter is {list(self.scatter)}, expected degrees of yaw and of pitch.")
         if self.images not in IMAGES:
             raise InvalidSettingError(f"plan: images is {self.images!r}, expected {' or '.join(IMAGES)}.")
         if not self.views or len(set(self.views)) != len(self.views):
@@ -125,6 +139,8 @@ def _check_type(name: str, key: str, value: Any, default: Any) -> None:
         fits = isinstance(value, int | float) and math.isfinite(value)
     elif key == "views":
         fits = isinstance(value, list | tuple) and all(_is_view(view) for view in value)
+    elif key == "scatter":
+        fits = _is_view(value)
     else:
         fits = isinstance(value, Mapping if key == "appearance" else type(default))
     if not fits:

@@ -128,9 +128,10 @@ def _labelled(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
 def _rendered(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
     from fnbench.render.appearance import picture, settings_from  # photographs need none of it
 
-    for yaw, pitch in plan.views:
-        camera = view_camera(face.frame, face.landmarks, (yaw, pitch), plan.distance, plan.crop, plan.size)
-        name = sample_id(face.capture, view_name(yaw, pitch))
+    for view in plan.views:
+        name = sample_id(face.capture, view_name(*view))
+        (yaw, pitch), distance = _scattered(view, plan, _generator(plan.seed, f"{name} camera"))
+        camera = view_camera(face.frame, face.landmarks, (yaw, pitch), distance, plan.crop, plan.size)
         visibility = renderer.visibility(face.scan, camera)
         maps = surface_maps(face.scan, face.normals, camera, visibility)
         drawn = picture(
@@ -146,6 +147,13 @@ def _rendered(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> It
         )
         about = {"source": "render", "yaw": yaw, "pitch": pitch, "roll": 0.0, **drawn.attributes}
         yield _sample(face, name, drawn.image, camera, visibility.faces, maps, None, about, plan, origin)
+
+
+def _scattered(view: tuple[float, float], plan: Plan, rng: np.random.Generator) -> tuple[tuple[float, float], float]:
+    """Yaw and pitch in degrees and the distance in millimetres of a view, with the plan's random turn."""
+    turn = np.round(rng.uniform(-1, 1, 2) * plan.scatter, 3)
+    pitch = float(np.clip(view[1] + turn[1], -85, 85))
+    return (float(view[0] + turn[0]), pitch), plan.distance * plan.distance_scatter ** float(rng.uniform(-1, 1))
 
 
 def _photographed(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -> Iterator[Sample]:
