@@ -221,7 +221,9 @@ def test_scattered_views_stay_near_their_view_and_repeat_by_seed(capture):
     other = samples(capture, replace(plan, seed=5))
     for one, same, different, yaw in zip(first, again, other, (-30, 30), strict=True):
         angles = frame.angles(one.camera)
-        assert abs(angles[0] - yaw) <= 12 and abs(angles[1]) <= 8 and abs(angles[2]) < 1e-6
+        assert abs(angles[0] - yaw) <= 12
+        assert abs(angles[1]) <= 8
+        assert abs(angles[2]) < 1e-6
         assert (one.attributes["yaw"], one.attributes["pitch"]) == pytest.approx(angles[:2], abs=1e-6)
         assert 1000 / 1.5 <= np.linalg.norm(one.camera.centre - frame.centre) <= 1500
         assert one.id.endswith(view_name(yaw, 0))

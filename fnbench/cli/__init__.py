@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render, report
+from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render, report, train
 from fnbench.errors import FnbenchError
 
 
@@ -50,3 +50,4 @@ main.add_command(report.card)
 main.add_command(report.cite)
 main.add_command(report.report)
 main.add_command(report.view)
+main.add_command(train.train)

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from fnbench.errors import FnbenchError, InvalidSettingError
-from fnbench.models.layers import ConvReLU, doubled, residual_stage
+from fnbench.models.layers import ConvReLU, doubled, merged, residual_stage
 from fnbench.models.torch_estimator import Preprocessing, TorchEstimator
 from fnbench.models.weights import build, packaged_weights, read_weights
 
@@ -110,8 +110,7 @@ class NormalDecoder(nn.Module):
             return x
         if self.ordinary:
             return torch.cat([x, skips[level]], 1)
-        extra = skips[level].shape[1]
-        return torch.cat([x[:, :-extra], torch.maximum(x[:, -extra:], skips[level])], 1)
+        return merged(x, skips[level])
 
 
 class ImageDecoder(nn.Module):
@@ -166,18 +165,29 @@ class CrossModalNet(nn.Module):
         self.image_decoder = ImageDecoder(w) if image_decoder else None
 
     def forward(
-        self, images: Tensor | None = None, normals: Tensor | None = None, keep: Tensor | None = None
+        self,
+        images: Tensor | None = None,
+        normals: Tensor | None = None,
+        keep: Tensor | None = None,
+        *,
+        first: int | None = None,
+        last: int | None = None,
     ) -> Outputs:
         """All paths that this network has for the inputs that are given, in one pass.
 
         images: (N, 3, H, W) in [0, 1].  normals: (M, 3, H, W) unit vectors, zero where unknown.
         keep: (N,) or (N, 5) bool; False drops an image's skips, all or per level (deepest first).
+        first: only the first so many images are turned into normals; those after them are for the other path.
+        last: only the last so many images are reconstructed.
         """
         predicted = rebuilt = renormals = None
         if images is not None:
             features = self._encoded(self.image_encoder, images)
-            predicted = self.normal_decoder(features[0], self._skips(self.image_encoder, images, features, keep))
-            rebuilt = self.image_decoder(features[0]) if self.image_decoder is not None else None
+            used = [feature[:first] for feature in features]
+            if first != 0:
+                predicted = self.normal_decoder(used[0], self._skips(self.image_encoder, images[:first], used, keep))
+            if self.image_decoder is not None and last != 0:
+                rebuilt = self.image_decoder(features[0] if last is None else features[0][-last:])
         if normals is not None and self.normal_encoder is not None:
             features = self._encoded(self.normal_encoder, normals)
             ordinary = self.normal_decoder.ordinary

@@ -5,6 +5,9 @@ Channels come first inside torch models: tensors are (N, C, H, W). "Same" zero p
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,7 +52,68 @@ def residual_stage(channels_in: int, channels_out: int, stride: int) -> nn.Seque
 
 def doubled(x: Tensor) -> Tensor:
     """Bilinear x2 with aligned corners: the first and last pixel keep their values."""
+    if x.device.type == "cpu" and torch.is_grad_enabled() and x.requires_grad:
+        return cast(Tensor, _Doubled.apply(x))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    return _interpolated(x)
+
+
+def merged(x: Tensor, skip: Tensor) -> Tensor:
+    """Element-wise maximum of a skip and the last channels of a tensor.
+
+    x: (N, C, H, W).  skip: (N, K, H, W) with K <= C.
+    """
+    if torch.is_grad_enabled() and (x.requires_grad or skip.requires_grad):
+        return cast(Tensor, _Merged.apply(x, skip))  # type: ignore[no-untyped-call]  # torch leaves it untyped
+    extra = skip.shape[1]
+    return torch.cat([x[:, :-extra], torch.maximum(x[:, -extra:], skip)], 1)
+
+
+class _Doubled(torch.autograd.Function):
+    """``doubled`` whose gradient is two matrix products; the stock one scatters pixel by pixel, many times slower."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _interpolated(x)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        count, channels, height, width = gradient.shape
+        last = gradient.permute(0, 2, 3, 1).contiguous()  # (N, 2h, 2w, C), the memory order of channels-last
+        down = _weights(height // 2, gradient.dtype).mT @ last.reshape(count, height, width * channels)
+        down = _weights(width // 2, gradient.dtype).mT @ down.reshape(count * (height // 2), width, channels)
+        return down.reshape(count, height // 2, width // 2, channels).permute(0, 3, 1, 2)
+
+
+class _Merged(torch.autograd.Function):
+    """``merged`` in one copy; where both are equal the gradient goes to the tensor, not half to each."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, skip: Tensor) -> Tensor:
+        extra = skip.shape[1]
+        larger = skip > x[:, -extra:]
+        ctx.save_for_backward(larger)
+        out = x.clone()
+        out[:, -extra:] = torch.where(larger, skip, x[:, -extra:])
+        return out
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        (larger,) = ctx.saved_tensors
+        extra = larger.shape[1]
+        to_x, to_skip = gradient.clone(), gradient[:, -extra:] * larger
+        to_x[:, -extra:] -= to_skip
+        return to_x, to_skip
+
+
+def _interpolated(x: Tensor) -> Tensor:
     return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True)
+
+
+@lru_cache(maxsize=32)
+def _weights(side: int, dtype: torch.dtype) -> Tensor:
+    """(2 side, side) interpolation weights of ``doubled`` along one axis."""
+    ones = torch.eye(side, dtype=torch.float64)[None]
+    return functional.interpolate(ones, scale_factor=2, mode="linear", align_corners=True)[0].mT.to(dtype)
 
 
 def unit(vectors: Tensor, smallest: float = 1e-8) -> Tensor:
@@ -57,5 +121,10 @@ def unit(vectors: Tensor, smallest: float = 1e-8) -> Tensor:
 
     vectors: (N, 3, H, W).
     """
-    length: Tensor = torch.linalg.vector_norm(vectors, dim=1, keepdim=True)
-    return vectors / length.clamp_min(smallest)
+    return vectors / squared_length(vectors).clamp_min(smallest**2).sqrt()
+
+
+def squared_length(vectors: Tensor) -> Tensor:
+    """(N, 1, H, W) of (N, 3, H, W); torch's vector_norm over channels is many times slower on the CPU."""
+    x, y, z = vectors.unbind(1)
+    return (x * x + y * y + z * z)[:, None]

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fnbench.models.layers import unit
+from fnbench.models.layers import squared_length, unit
 from fnbench.training.recipe import Crops, Looks
 
 _WHOLE = 1 - 1e-4
@@ -69,7 +69,7 @@ def placed_normals(normals: Tensor, mask: Tensor, place: Placement, size: int) -
     """
     grid = _grid(normals, place, size)
     both = functional.grid_sample(torch.cat([normals, mask], 1), grid, "bilinear", "zeros", align_corners=False)
-    kept = (both[:, 3:] >= _WHOLE) & (torch.linalg.vector_norm(both[:, :3], dim=1, keepdim=True) > 0.1)
+    kept = (both[:, 3:] >= _WHOLE) & (squared_length(both[:, :3]) > 0.01)
     return turned(unit(both[:, :3]), place) * kept, kept.to(normals.dtype)
 
 
@@ -185,7 +185,7 @@ def _other_background(images: Tensor, mask: Tensor, probability: float, chance: 
     chosen = torch.rand(count, generator=chance) < probability
     borrowed = torch.rand(count, generator=chance) < 0.5
     noise = torch.rand(count, 3, 5, 5, generator=chance).to(images.device, images.dtype)
-    smooth = functional.interpolate(noise, images.shape[-2:], mode="bicubic").clamp(0, 1)
+    smooth = functional.interpolate(noise, images.shape[-2:], mode="bilinear")
     other = torch.where(borrowed[:, None, None, None].to(images.device), images.roll(1, 0), smooth)
     outside = (mask <= 0) & chosen[:, None, None, None].to(images.device)
     return torch.where(outside, other, images)

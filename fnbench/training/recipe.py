@@ -33,6 +33,7 @@ class Batches:
 
     paired, images, normals: samples per micro-batch and process; unpaired ones only when such data is given.
     accumulate: micro-batches per step.
+    auto: share of the pairs that drive the auto-encoding paths too, in [0, 1].
     pairs: share of the training subjects whose pairs are used, in (0, 1].
     rest: what becomes of the other subjects: "normals" (normal maps without images), "images", or "drop".
     broken: what to do with an image file that cannot be read: "skip" (listed) or "stop".
@@ -42,6 +43,7 @@ class Batches:
     images: int = 4
     normals: int = 4
     accumulate: int = 1
+    auto: float = 1.0
     pairs: float = 1.0
     rest: str = "drop"
     broken: str = "skip"
@@ -261,6 +263,7 @@ def _problems(recipe: Recipe) -> list[tuple[str, bool]]:
         ("batch.paired, images, normals, accumulate: expected no negative number, and accumulate at least 1",
          min(batch.paired, batch.images, batch.normals, batch.accumulate - 1) < 0),
         ("an empty batch", batch.paired + batch.images + batch.normals == 0),
+        (f"batch.auto {batch.auto}, expected a share in [0, 1]", not 0 <= batch.auto <= 1),
         (f"batch.pairs {batch.pairs}, expected a share in (0, 1]", not 0 < batch.pairs <= 1),
         (f"batch.rest {batch.rest!r}, expected {', '.join(RESTS)}", batch.rest not in RESTS),
         (f"batch.broken {batch.broken!r}, expected skip or stop", batch.broken not in ("skip", "stop")),

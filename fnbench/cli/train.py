@@ -1,0 +1,44 @@
+"""The verb that trains."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+_FILE = click.Path(path_type=Path)
+
+
+@click.command("train")
+@click.argument("recipe")
+@click.option("--data", type=_FILE, multiple=True, required=True, help="Rendered .h5 of pairs; repeatable.")
+@click.option("--normals", type=_FILE, multiple=True, help="Rendered .h5 used for its normals alone; repeatable.")
+@click.option("--images", type=_FILE, help="Folder of pictures (or .h5) used for its pictures alone.")
+@click.option("--out", type=_FILE, required=True, help="Folder of the run; an interrupted run goes on.")
+@click.option("--init", type=_FILE, help="Weights to start from: of this model, or an ImageNet ResNet-18 (.pth).")
+@click.option("--device", help="cpu, cuda, cuda:1, ...; chosen if unset.")
+@click.option("--resume/--no-resume", default=True, help="Go on from the checkpoint in --out.")
+@click.option("--smoke", is_flag=True, help="Run every path once in miniature, to see that all fits.")
+def train(recipe: str, out: Path, **options: Any) -> None:
+    """Train a model by RECIPE: a TOML file, or the id of a built-in model.
+
+    Under torchrun every process takes its share. Validation uses the val split of --data.
+
+    \b
+    Example:
+        fnbench render-gt synthetic --out synthetic.h5
+        fnbench train crossmodal --data synthetic.h5 --out run --smoke
+    """
+    from fnbench.training.loop import train as run
+    from fnbench.training.recipe import read_recipe, smoke
+
+    chosen = read_recipe(recipe)
+    small = options.pop("smoke")
+    report = run(smoke(chosen) if small else chosen, out, tell=lambda line: click.echo(line, err=True), **options)
+    click.echo("\n".join(report.lines()))
+    if report.interrupted:
+        click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
+        sys.exit(130)
