@@ -49,6 +49,8 @@ MODELS: dict[str, str] = {
     "crossmodal": "fnbench.models.crossmodal:CrossmodalEstimator",
     "frontal": "fnbench.models.frontal:Frontal",
     "mean-face": "fnbench.models.mean_face:MeanFace",
+    "prn": "fnbench.models.prn:PrnEstimator",
+    "sfsnet": "fnbench.models.sfsnet:SfsnetEstimator",
 }
 """Model id -> import path of its estimator."""
 

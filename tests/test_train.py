@@ -28,6 +28,7 @@ from fnbench.store import Store
 from fnbench.training import loop
 from fnbench.training.cache import cached_pictures, cached_stores
 from fnbench.training.data import Feeder, Sources, order
+from fnbench.training.kinds import KINDS
 from fnbench.training.networks import imagenet_encoders
 from fnbench.training.recipe import Crops, Looks, Recipe, smoke, written
 from tests.results import bumpy_sample, landmarks_of, with_sample
@@ -291,14 +292,14 @@ def test_imagenet_weights_fill_both_encoders_of_the_full_width():
 
 
 def test_a_batch_that_does_not_fit_is_taken_in_pieces(tmp_path, data, monkeypatch, caplog):
-    losses = loop.OBJECTIVES["crossmodal"]
+    kind = KINDS["crossmodal"]
 
     def small_memory(network, batch, recipe):
         if len(batch) > 1:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
-        return losses(network, batch, recipe)
+        return kind.losses(network, batch, recipe)
 
-    monkeypatch.setattr(loop, "OBJECTIVES", {"crossmodal": small_memory})
+    monkeypatch.setattr(loop, "kind_of", lambda recipe: replace(kind, losses=small_memory))
     recipe = tiny(batch={"paired": 4, "images": 0, "normals": 0})
     assert loop.train(recipe, tmp_path / "run", data=[data], device="cpu").steps == 6
     assert "going on with 4 pieces" in caplog.text

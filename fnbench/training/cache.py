@@ -23,6 +23,7 @@ from fnbench.errors import DatasetNotFoundError, FnbenchError, InvalidDataError
 from fnbench.files import check_space, printable, replacing
 from fnbench.images import read_image
 from fnbench.store import Store
+from fnbench.training.positions import Positions
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 Tell = Callable[[str], None]
@@ -35,6 +36,7 @@ class Cache:
     images: (N, S, S, 3) uint8 sRGB, or None.
     normals: (N, S, S, 3) float16 unit vectors, zero outside the mask, or None.
     boxes: (N, 3) float32 left x, top y, side in pixels: the square of the protocol around each face.
+    positions: (N, V, 3) float32 template vertices in units of S (``training.positions``), or None.
     ids, subjects: N each.  skipped: what could not be read, one line each.  source: what this was made from.
     """
 
@@ -45,6 +47,7 @@ class Cache:
     subjects: tuple[str, ...]
     source: str
     skipped: tuple[str, ...] = ()
+    positions: NDArray[np.float32] | None = None
 
     def __len__(self) -> int:
         return len(self.boxes)
@@ -63,6 +66,7 @@ def cached_stores(
     images: bool = True,
     normals: bool = True,
     most: int = 0,
+    positions: Sequence[Path] = (),
     tell: Tell = lambda line: None,
 ) -> Cache:
     """Samples of one split of rendered files.
@@ -70,6 +74,7 @@ def cached_stores(
     folder: where the arrays are kept; they are used again when the files are the same.
     factor: side of the square relative to the landmark box; a sample without landmarks is taken whole.
     most: at most so many samples, spread evenly; 0 for all.
+    positions: the position file of each of the files, for models that predict a mesh.
     Raises InvalidStoreError, InvalidDataError (files of several sizes, nothing in the split), OutputError.
     """
     stores = [Store(path) for path in paths]
@@ -102,6 +107,7 @@ def cached_stores(
         tuple(store.ids[index] for store, index in rows),
         tuple(f"{store.attributes['dataset']}/{store.subjects[index]}" for store, index in rows),
         ", ".join(f"{store.attributes['dataset']} {found[:12]}" for store, found in zip(stores, hashes, strict=True)),
+        positions=_positions(positions, stores, rows),
     )
 
 
@@ -176,6 +182,15 @@ def _array(
             del array
     found: NDArray[Any] = np.load(path, mmap_mode="r")
     return found
+
+
+def _positions(
+    paths: Sequence[Path], stores: Sequence[Store], rows: Sequence[tuple[Store, int]]
+) -> NDArray[np.float32] | None:
+    if not paths:
+        return None
+    files = {store.path: Positions(path, store) for path, store in zip(paths, stores, strict=True)}
+    return np.stack([files[store.path][index] for store, index in rows])
 
 
 def _box(landmarks: NDArray[np.float32], size: tuple[int, int], factor: float) -> NDArray[np.float32]:

@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from fnbench.models.layers import squared_length
+from fnbench.models.prn import template
 from fnbench.training.augment import Placement, changed_looks, jittered, placed_images, placed_normals, still
 from fnbench.training.cache import Cache
+from fnbench.training.positions import placed_positions
 from fnbench.training.recipe import Recipe
 
 
@@ -29,6 +31,7 @@ class Batch:
 
     images: (N, 3, H, W) in [0, 1].  normals: (N, 3, H, W) unit vectors, zero outside the mask.
     mask: (N, 1, H, W) of 0 and 1.  unpaired: (M, 3, H, W) images without ground truth, or None.
+    positions: (N, V, 3) template vertices in units of the side (``training.positions``), or None.
     alone, alone_mask: (K, 3, H, W) and (K, 1, H, W) normal maps without images, or None.
     """
 
@@ -38,6 +41,7 @@ class Batch:
     unpaired: Tensor | None = None
     alone: Tensor | None = None
     alone_mask: Tensor | None = None
+    positions: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -92,7 +96,7 @@ class Feeder:
         """Micro-batch number ``micro`` of this process, counted from the start of the run."""
         recipe = self.recipe
         chance = torch.Generator().manual_seed(seed_of(recipe.seed, 1, micro, self.rank))
-        images, normals, mask = self._pairs(micro, chance)
+        images, normals, mask, positions = self._pairs(micro, chance)
         unpaired = alone = alone_mask = None
         if self.sources.images is not None and recipe.batch.images:
             cache, rows = self._chosen(self.sources.images, recipe.batch.images, micro, 2)
@@ -103,7 +107,7 @@ class Feeder:
             alone, alone_mask = self._normals(
                 cache, rows, jittered(torch.from_numpy(cache.boxes[rows]), recipe.crop, chance)
             )
-        return Batch(images, normals, mask, unpaired, alone, alone_mask)
+        return Batch(images, normals, mask, unpaired, alone, alone_mask, positions)
 
     def batches(self, start: int, end: int) -> Iterator[Batch]:
         """Micro-batches ``start`` to ``end``; the next one is made while the last one is used."""
@@ -115,14 +119,20 @@ class Feeder:
                     ahead = pool.submit(self.batch, micro + 1)
                 yield ready
 
-    def _pairs(self, micro: int, chance: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _pairs(self, micro: int, chance: torch.Generator) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
         recipe = self.recipe
         cache, rows = self._chosen(self.sources.paired, max(recipe.batch.paired, 1), micro, 1)
         rows = rows[: recipe.batch.paired]
         place = jittered(torch.from_numpy(cache.boxes[rows]), recipe.crop, chance)
         normals, mask = self._normals(cache, rows, place)
         images = changed_looks(self._images(cache, rows, place), mask, recipe.look, chance)
-        return images, normals, mask
+        return images, normals, mask, self._positions(cache, rows, place)
+
+    def _positions(self, cache: Cache, rows: NDArray[np.int64], place: Placement) -> Tensor | None:
+        if cache.positions is None or cache.images is None:
+            return None
+        found, side = torch.from_numpy(cache.positions[rows]), max(cache.images.shape[1:3])
+        return placed_positions(found, place, side, torch.from_numpy(template().mirror)).to(self.device)
 
     def _chosen(
         self, source: tuple[Cache, NDArray[np.int64]], count: int, micro: int, stream: int

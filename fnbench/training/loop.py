@@ -22,7 +22,7 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,15 +32,13 @@ from torch.nn.parallel import DistributedDataParallel
 from fnbench import metrics
 from fnbench.errors import FnbenchError, InvalidSettingError
 from fnbench.files import check_writable, write_text
-from fnbench.models.crossmodal import CrossModalNet
-from fnbench.models.layers import unit
 from fnbench.models.torch_estimator import out_of_memory, usable_device
 from fnbench.training.cache import Cache, cached_pictures, cached_stores
 from fnbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from fnbench.training.data import Batch, Feeder, Sources, in_order, seed_of
 from fnbench.training.journal import Journal
+from fnbench.training.kinds import kind_of
 from fnbench.training.networks import Trained, network_of, start_from, trained_weights
-from fnbench.training.objectives import OBJECTIVES
 from fnbench.training.recipe import Recipe, written
 
 _log = logging.getLogger("fnbench")
@@ -79,6 +77,7 @@ def train(
     data: Sequence[Path],
     normals: Sequence[Path] = (),
     images: Path | None = None,
+    positions: Sequence[Path] = (),
     init: Path | None = None,
     device: str | None = None,
     resume: bool = True,
@@ -89,19 +88,22 @@ def train(
     run: the folder of the run; one with a checkpoint of the same recipe and data is continued.
     data: rendered files, training and validation split.  normals: rendered files used for their normals alone.
     images: a folder of pictures, or a rendered file used for its pictures alone.
+    positions: for models that predict a mesh, the position file of each file of ``data``.
     init: weights to start from: of this model, or an ImageNet ResNet-18 for crossmodal of width 64.
     Ctrl-C ends the run in order: a checkpoint is written and the report says ``interrupted``.
 
     Raises InvalidSettingError (another recipe in this folder, unknown model), InvalidStoreError, InvalidDataError,
     InvalidWeightsError, OutputError.
     """
-    if recipe.model not in OBJECTIVES:
+    kind = kind_of(recipe)
+    if kind.positions and len(positions) != len(data):
         raise InvalidSettingError(
-            f"Recipe {recipe.name}: model {recipe.model!r} cannot be trained; known: {', '.join(sorted(OBJECTIVES))}."
+            f"Recipe {recipe.name}: {recipe.model} is trained on vertex positions; give one --positions file for each "
+            f"--data file, {len(data)} and not {len(positions)} (fnbench positions makes them)."
         )
     check_writable(run / "log.csv")
     with _processes(device) as where:
-        sources, valid = _sources(recipe, run, data, normals, images, where, tell)
+        sources, valid = _sources(recipe, run, data, normals, images, positions, where, tell)
         return _Run(recipe, run, sources, valid, where, tell).follow(init, resume)
 
 
@@ -152,6 +154,7 @@ def _sources(
     data: Sequence[Path],
     normals: Sequence[Path],
     images: Path | None,
+    positions: Sequence[Path],
     where: _Where,
     tell: Tell,
 ) -> tuple[Sources, Cache]:
@@ -159,7 +162,7 @@ def _sources(
     if not where.first:
         where.together()
     cache, crop = run / "cache", recipe.crop
-    paired = cached_stores(data, cache, split="train", factor=crop.factor, tell=tell)
+    paired = cached_stores(data, cache, split="train", factor=crop.factor, positions=positions, tell=tell)
     valid = cached_stores(data, cache, split="val", factor=crop.factor, most=recipe.check.samples, tell=tell)
     pictures = None
     if images is not None and images.is_dir():
@@ -202,6 +205,7 @@ class _Run:
         self.recipe, self.run, self.sources, self.valid, self.where, self.tell = (
             recipe, run, sources, valid, where, tell,
         )  # fmt: skip
+        self.kind = kind_of(recipe)
         torch.manual_seed(seed_of(recipe.seed, 4))
         self.network = network_of(recipe).to(where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
@@ -312,7 +316,7 @@ class _Run:
             final = last and position == len(parts) - 1  # gradients travel once a step
             with network.no_sync() if isinstance(network, DistributedDataParallel) and not final else nullcontext():
                 with self._precision():
-                    terms = OBJECTIVES[self.recipe.model](network, part, self.recipe)
+                    terms = self.kind.losses(network, part, self.recipe)
                 torch.autograd.backward(self.scaler.scale(torch.stack(list(terms.values())).sum() * scale))
             for name, value in terms.items():
                 found[name] = found.get(name, 0.0) + float(value.detach()) / len(parts)
@@ -443,7 +447,7 @@ def validation(network: nn.Module, recipe: Recipe, valid: Cache, device: torch.d
     """Averages over images of the benchmark's own metric, in the protocol's crop at the recipe's size."""
     found = []
     for images, normals, mask in in_order(valid, recipe.crop.size, device):
-        predicted = unit(predicted_vectors(network, images).float())
+        predicted = kind_of(recipe).normals(network, images)
         arrays = (value.permute(0, 2, 3, 1).cpu().numpy() for value in (predicted, normals, mask))
         for vectors, target, inside in zip(*arrays, strict=True):
             if inside.any():
@@ -451,11 +455,6 @@ def validation(network: nn.Module, recipe: Recipe, valid: Cache, device: torch.d
                 found.append(metrics.image_metrics(metrics.tally(errors)))
     names = ("mean", "median", "acc@20", "acc@30")
     return {f"{name}_img": float(np.mean([one[name] for one in found])) for name in names}
-
-
-def predicted_vectors(network: nn.Module, images: Tensor) -> Tensor:
-    """(N, 3, H, W) raw vectors of a network in training form."""
-    return cast(CrossModalNet, network).image_to_normals(images)
 
 
 def _due(step: int, every: int, end: int) -> bool:

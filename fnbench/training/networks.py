@@ -11,12 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from fnbench.errors import InvalidSettingError, InvalidWeightsError
-from fnbench.models.crossmodal import CrossModalNet
 from fnbench.models.weights import WeightsCard, check_names, read_checkpoint, read_weights, write_weights
+from fnbench.training.kinds import kind_of
 from fnbench.training.recipe import Recipe
-
-AUTO = {"image-image": "image_decoder", "normal-normal": "normal_encoder"}
-"""Which part of the cross-modal network a path needs beyond image to normal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,14 +28,15 @@ class Trained:
 def network_of(recipe: Recipe) -> nn.Module:
     """The network of a recipe with random weights from torch's current seed."""
     try:
-        return CrossModalNet(**options_of(recipe))
+        return kind_of(recipe).network(**options_of(recipe))
     except TypeError as error:
         raise InvalidSettingError(f"Recipe {recipe.name}: [network] does not fit {recipe.model} ({error}).") from error
 
 
 def options_of(recipe: Recipe) -> dict[str, Any]:
     """Constructor options: those of the recipe; branches that no path trains are not built."""
-    return {**recipe.network, **{part: path in recipe.paths for path, part in AUTO.items()}}
+    branches = kind_of(recipe).branches
+    return {**recipe.network, **{branch: path in recipe.paths for path, branch in branches.items()}}
 
 
 def start_from(network: nn.Module, path: Path, recipe: Recipe) -> None:
@@ -95,9 +93,10 @@ def trained_weights(run: Path, tensors: Mapping[str, Tensor], recipe: Recipe, tr
         preprocessing={"size": recipe.crop.size},
     )
     write_weights(run / "weights.safetensors", tensors, card)
-    slim = {name: value for name, value in tensors.items() if name.partition(".")[0] not in AUTO.values()}
+    spare = set(kind_of(recipe).branches.values())
+    slim = {name: value for name, value in tensors.items() if name.partition(".")[0] not in spare}
     half = {name: value.half() if value.dtype == torch.float32 else value for name, value in slim.items()}
-    options = {**card.options, **dict.fromkeys(AUTO.values(), False)}
+    options = {**card.options, **dict.fromkeys(spare, False)}
     write_weights(
         run / "predict.safetensors",
         half,
