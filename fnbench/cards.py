@@ -25,6 +25,7 @@
     value = "millimetre"
     confidence = "high"                    # high, medium, low
     check = "outer eye corners 70-115 mm"  # what is checked at run time
+    setting = "unit"                       # the setting below that changes it, for a copy that differs
 
     [settings]                             # defaults of medium or low confidence that users may override
 """
@@ -51,12 +52,13 @@ _CONFIDENCES = ("high", "medium", "low")
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact about a dataset: its value, how sure it is, and what is checked at run time."""
+    """One fact about a dataset: its value, how sure it is, what is checked at run time, and what changes it."""
 
     value: str
     confidence: str
     check: str = ""
     source: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,13 +149,19 @@ def read_card(path: Path) -> DatasetCard:
     if data["name"] != path.parent.name:
         raise InvalidSettingError(f"{path}: name is {data['name']!r}, expected {path.parent.name!r} as its folder.")
     _one_of(path, "gt_kind", data["gt_kind"], GT_KINDS)
+    facts = {key: _fact(path, key, fact) for key, fact in data.get("facts", {}).items()}
+    for key, fact in facts.items():
+        if fact.setting and fact.setting not in data.get("settings", {}):
+            raise InvalidSettingError(
+                f"{path}: facts.{key}.setting names {fact.setting!r}, which is not in [settings]."
+            )
     return DatasetCard(
         **{key: str(data[key]).strip() for key in _TEXTS},
         hash=hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest(),
         overlaps=tuple(data.get("overlaps", ())),
         verified_on_real_data=bool(data.get("verified_on_real_data", False)),
         splits=_split_rule(path, data.get("splits", {})),
-        facts=MappingProxyType({key: _fact(path, key, fact) for key, fact in data.get("facts", {}).items()}),
+        facts=MappingProxyType(facts),
         settings=MappingProxyType(dict(data.get("settings", {}))),
     )
 
@@ -197,6 +205,7 @@ def describe(card: DatasetCard) -> str:
     for name, fact in card.facts.items():
         lines.append(f"  {name} ({fact.confidence}): {fact.value}")
         lines += [f"    checked: {fact.check}"] * bool(fact.check)
+        lines += [f"    setting: {fact.setting} = {card.settings[fact.setting]!r}"] * bool(fact.setting)
         lines += [f"    source: {fact.source}"] * bool(fact.source)
     lines += ["", "settings"] * bool(card.settings)
     lines += [f"  {name} = {value!r}" for name, value in card.settings.items()]
@@ -213,7 +222,7 @@ def _split_rule(path: Path, data: Mapping[str, Any]) -> SplitRule:
 
 
 def _fact(path: Path, key: str, data: Mapping[str, Any]) -> Fact:
-    _keys(path, f"facts.{key}.", data, ("value", "confidence"), ("check", "source"))
+    _keys(path, f"facts.{key}.", data, ("value", "confidence"), ("check", "source", "setting"))
     _one_of(path, f"facts.{key}.confidence", data["confidence"], _CONFIDENCES)
     return Fact(**{name: str(value) for name, value in data.items()})
 

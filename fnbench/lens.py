@@ -5,6 +5,21 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+LARGEST = 0.15
+"""Largest shift by the lens at a corner of the photograph, as a share of its distance from the principal point."""
+
+
+def corner_shift(K: NDArray[np.float64], size: tuple[int, int], coefficients: NDArray[np.float64]) -> float:
+    """By which share of its distance from the principal point radial distortion moves the farthest corner.
+
+    size: (width, height).  coefficients: as for ``undistorted``. Real lenses stay below ``LARGEST``; coefficients
+    that were read in another unit are mostly off by the square of a focal length.
+    """
+    k1, k2, _, _, k3 = np.concatenate([np.ravel(coefficients), np.zeros(5)])[:5]
+    corners = np.array([(x, y) for x in (0.0, size[0]) for y in (0.0, size[1])])
+    r2 = float((((corners - K[:2, 2]) / np.diag(K)[:2]) ** 2).sum(axis=1).max())
+    return float(abs(r2 * (k1 + r2 * (k2 + r2 * k3))))
+
 
 def undistorted(
     image: NDArray[np.uint8], K: NDArray[np.float64], coefficients: NDArray[np.float64]

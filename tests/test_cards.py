@@ -35,6 +35,17 @@ def test_every_card_in_the_catalogue_reads():
         assert load_card(name).name == name
 
 
+@pytest.mark.parametrize("name", card_names())
+def test_no_uncertain_fact_is_a_silent_constant(name):
+    """Below high confidence: a check at run time, and a setting unless the data decide or nothing depends on it."""
+    card = load_card(name)
+    for key, fact in card.facts.items():
+        if fact.confidence == "high":
+            continue
+        assert fact.check, f"{name}: {key} is {fact.confidence} and nothing checks it"
+        assert fact.setting or fact.check.startswith(("decided", "not relied on")), f"{name}: {key} cannot be changed"
+
+
 def test_a_card_round_trips(tmp_path):
     card = read_card(write(tmp_path, CARD + '[facts.unit]\nvalue = "mm"\nconfidence = "low"\ncheck = "eyes"\n'))
     assert (card.title, card.gt_kind, card.facts["unit"].confidence) == ("Toy", "scan", "low")
@@ -51,6 +62,7 @@ def test_a_card_round_trips(tmp_path):
         (CARD + '[splits]\nrule = "random"', "splits.rule is 'random'"),
         (CARD + '[splits]\nrule = "hash"\ntrain = 0.9\nval = 0.2', "must be shares"),
         (CARD + '[facts.unit]\nvalue = "mm"\nconfidence = "sure"', "facts.unit.confidence is 'sure'"),
+        (CARD + '[facts.u]\nvalue = "mm"\nconfidence = "low"\nsetting = "unit"', "names 'unit', which is not in"),
         ("name =", "not a TOML file"),
     ],
 )

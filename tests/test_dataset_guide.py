@@ -65,15 +65,17 @@ def test_every_variant_of_the_example_is_named_or_tolerated(toyfaces, tmp_path):
 
 def test_the_card_of_the_example_reads(tmp_path):
     (tmp_path / "toyfaces").mkdir()
-    _, card = blocks("toml")
-    (tmp_path / "toyfaces" / "card.toml").write_text(card)
-    assert read_card(tmp_path / "toyfaces" / "card.toml").split_of("person01") in ("train", "val", "test")
+    _, card, more = blocks("toml")
+    (tmp_path / "toyfaces" / "card.toml").write_text(card + more)
+    found = read_card(tmp_path / "toyfaces" / "card.toml")
+    assert found.split_of("person01") in ("train", "val", "test")
+    assert found.settings[found.facts["axes"].setting] == [0, 0, 1]
 
 
 def test_the_settings_of_the_example_are_those_of_the_card(tmp_path):
     from fnbench.adapters.photoface import Photoface
 
-    settings, _ = blocks("toml")
+    settings, *_ = blocks("toml")
     (tmp_path / "fnbench.toml").write_text(settings)
     assert (Photoface(tmp_path).gamma, Photoface(tmp_path).azimuth) == (2.2, "+90")
 

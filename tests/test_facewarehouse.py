@@ -8,6 +8,9 @@ from fakes import facewarehouse as fake
 
 from fnbench.adapters.facewarehouse import FaceWarehouse, read_land, read_shapes
 from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.render.groundtruth import render_dataset
+from fnbench.render.plan import Plan
+from fnbench.store import Store
 
 
 @pytest.fixture
@@ -93,3 +96,50 @@ def test_photographs_come_with_their_points(root):
     photographs = FaceWarehouse(root).load("Tester_1/pose_0").photographs()
     assert photographs[0].image.shape == (480, 640, 3)
     assert len(photographs[0].attributes["points_74"]) == 74
+
+
+def test_the_camera_is_fitted_to_the_texture_coordinates_and_states_its_residual(root):
+    capture = FaceWarehouse(root).load("Tester_1/pose_1")
+    (photograph,) = capture.photographs()
+    pixels, depth = photograph.camera.project(capture.scan.vertices)
+    expected, distance = fake.camera().project(capture.scan.vertices)
+    np.testing.assert_allclose(pixels, expected, atol=0.02)
+    np.testing.assert_allclose(depth, distance, rtol=0.02)
+    about = photograph.attributes
+    assert about["camera_source"] == "texture coordinates"
+    assert about["reprojection_median_px"] < 0.01
+    assert about["marked_points_miss_px"] < 5
+
+
+def test_a_photograph_gets_its_exact_normals(root, tmp_path):
+    """From the mesh file to a stored sample; the face is invented, so its landmarks are given."""
+    (root / "fnbench.toml").write_text(f"landmark_vertices = {fake.LANDMARK_VERTICES}\n")
+    report = render_dataset(FaceWarehouse(root), tmp_path / "out.h5", Plan(images="photo", size=64), limit=1)
+    assert report.ok, report.summary()
+    with Store(tmp_path / "out.h5") as store:
+        assert store[0].attributes["reprojection_median_px"] < 0.01
+        assert store[0].attributes["yaw"] == pytest.approx(12, abs=4)  # the landmarks are snapped to a coarse grid
+        assert store[0].target.mask.mean() > 0.2
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda root: (root / "fnbench.toml").write_text('v_from = "top"\n'), "it mirrors the scan"),
+        (
+            lambda root: fake.first(root, "TrainingPose/pose_0.land").write_text("74\n" + "0.9 0.9\n" * 74),
+            "do not belong",
+        ),
+    ],
+)
+def test_a_photograph_whose_camera_fits_nothing_says_so_and_stays(root, damage, message):
+    damage(root)
+    (photograph,) = FaceWarehouse(root).load("Tester_1/pose_0").photographs()
+    assert photograph.camera is None
+    assert message in photograph.attributes["camera_problem"]
+
+
+def test_vertices_of_another_topology_are_no_landmarks(root):
+    (root / "fnbench.toml").write_text(f"landmark_vertices = {[0] * 68}\n")
+    with pytest.raises(InvalidDataError, match="outer eye corners are 0 mm apart"):
+        FaceWarehouse(root).load("Tester_1/pose_0")

@@ -8,7 +8,7 @@ from fakes import headspace as fake
 from fakes.nphm import ball
 
 from fnbench.adapters.headspace import Headspace, read_tka
-from fnbench.errors import InvalidDataError
+from fnbench.errors import InvalidDataError, InvalidSettingError
 
 
 def test_landmarks_are_the_named_vertices(tmp_path):
@@ -28,6 +28,23 @@ def test_only_colour_cameras_with_a_calibration_are_handed_out(tmp_path):
     pixels, depth = photograph.camera.project(np.array([[30.0, 20, 100], [40, 20, 100]]))
     np.testing.assert_allclose(pixels, [[210, 260], [210 + 1000 * 10 / 1100, 260]])
     np.testing.assert_allclose(depth, 1100)
+
+
+def test_a_reading_of_the_distortion_that_no_lens_has_is_refused(tmp_path):
+    fake.write(tmp_path)
+    path = tmp_path / "headspacePngTka" / "subjects" / "00001" / fake.STAMP / "calib_1C.tka"
+    path.write_text(fake.TKA.replace("%K -0.00001", "%K -0.1"))
+    with pytest.raises(
+        InvalidDataError, match=r"calib_1C\.tka: %K read as sensor-mm .* Set distortion .* to normalised"
+    ):
+        Headspace(tmp_path).load("00001").photographs()
+    (tmp_path / "fnbench.toml").write_text('distortion = "normalised"\n')
+    (photograph,) = Headspace(tmp_path).load("00001").photographs()
+    # The corner lies 210 and 260 pixels from the principal point, at a focal length of 1000 pixels.
+    assert photograph.attributes["distortion_at_corner"] == pytest.approx(0.1 * (0.21**2 + 0.26**2), abs=1e-5)
+    (tmp_path / "fnbench.toml").write_text('distortion = "polynomial"\n')
+    with pytest.raises(InvalidSettingError, match="expected one of sensor-mm, normalised, none"):
+        Headspace(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,16 @@ from fnbench.cli import main
 from fnbench.errors import InvalidSettingError, OutputError
 from fnbench.report.planes import normal_planes, unpacked
 from fnbench.report.serve import address, sample_json, serve_forever, server
-from fnbench.report.sheet import REGION_COLOURS, marked, outline, shown_regions, spread, write_sheet
+from fnbench.report.sheet import (
+    REGION_COLOURS,
+    SMALL,
+    marked,
+    mosaic,
+    outline,
+    shown_regions,
+    spread,
+    write_sheet,
+)
 from fnbench.types import REGIONS
 from tests.results import landmarks_of, sphere_store
 
@@ -53,6 +62,14 @@ def test_a_sheet_shows_images_normals_and_regions(store, tmp_path):
     colours = {tuple(colour) for colour in picture.reshape(-1, 3).tolist()}
     assert set(REGION_COLOURS[1:]) <= colours  # the legend
     assert (picture[..., 2] > 240).sum() > 1000  # normals towards the viewer are blue
+
+
+def test_a_sheet_of_images_alone_is_twice_as_wide_as_high_and_may_be_a_jpeg(store, tmp_path):
+    write_sheet(tmp_path / "many.jpg", store, count=8, images_only=True)
+    with Image.open(tmp_path / "many.jpg") as picture:
+        assert (picture.format, picture.size) == ("JPEG", (4 * SMALL, 2 * SMALL))
+    first = Image.fromarray(store.image(0)).resize((SMALL, SMALL), Image.Resampling.LANCZOS)
+    np.testing.assert_array_equal(mosaic([store.image(0)] * 3)[:SMALL, SMALL : 2 * SMALL], np.asarray(first))
 
 
 def test_marks_lie_where_the_data_says(store):

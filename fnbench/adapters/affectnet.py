@@ -25,6 +25,7 @@ from fnbench.adapters.contract import (
     read_bytes,
     read_text,
     required,
+    settings,
     subfolders,
     unknown_capture,
 )
@@ -55,10 +56,11 @@ class AffectNet:
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
+        self._origin: float = settings(self.name, root)["first_pixel"]
 
     def __getstate__(self) -> dict[str, Any]:
         # The lists of 400,000 pictures are read again where they are needed rather than sent to every worker.
-        return {"root": self.root}
+        return {"root": self.root, "_origin": self._origin}
 
     def capture_ids(self) -> Sequence[str]:
         """Pictures, sorted; the lists are not opened."""
@@ -105,7 +107,7 @@ class AffectNet:
         return Capture(
             id=capture_id,
             subject=capture_id,
-            photographs=partial(_photograph, image, landmarks),
+            photographs=partial(_photograph, image, landmarks + np.float32(0.5 - self._origin)),
             attributes=attributes,
         )
 

@@ -19,7 +19,14 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_bytes, settings, unknown_capture
+from fnbench.adapters.contract import (
+    axes_matrix,
+    given_root,
+    nothing_found,
+    read_bytes,
+    settings,
+    unknown_capture,
+)
 from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.scans import clean
 from fnbench.scans.read import read_scan
@@ -27,7 +34,6 @@ from fnbench.scans.units import extent, millimetres
 from fnbench.types import Capture, Scan
 
 SUFFIXES = (".obj", ".ply", ".stl", ".off", ".vtk", ".wrl", ".npz")
-_AXIS = re.compile(r"[+-][xyz]")
 
 
 class Bjut3d:
@@ -42,7 +48,7 @@ class Bjut3d:
     def __init__(self, root: Path | None, **given: Any) -> None:
         self.root = root
         self.settings = settings(self.name, root, **given)
-        self._axes = axes_matrix(self.settings["axes"])
+        self._axes = axes_matrix(self.name, self.settings["axes"])
         try:
             self._subject = re.compile(self.settings["subject"])
         except re.error as error:
@@ -109,25 +115,6 @@ class Bjut3d:
         if clean.outward_share(placed, kept, np.array([0.0, 0.0, 1.0])) < 0.5:
             kept = kept[:, ::-1].copy()
         return Scan(placed, kept, colors=colors, name=name)
-
-
-def axes_matrix(text: str) -> NDArray[np.float64]:
-    """(3, 3) from the axes of the files to right, up, out.
-
-    text: which signed axes of the files point right, up and out of the face.
-
-    >>> axes_matrix("+x +z -y") @ [1, 2, 3]
-    array([ 1.,  3., -2.])
-    """
-    words = text.split()
-    if len(words) != 3 or not all(_AXIS.fullmatch(word) for word in words) or len({word[1] for word in words}) != 3:
-        raise InvalidSettingError(f"bjut3d: axes is {text!r}, expected three signed axes like '+x +y +z'.")
-    matrix = np.zeros((3, 3))
-    for row, word in enumerate(words):
-        matrix[row, "xyz".index(word[1])] = -1.0 if word[0] == "-" else 1.0
-    if np.linalg.det(matrix) < 0:
-        raise InvalidSettingError(f"bjut3d: axes {text!r} mirror the face, expected a rotation.")
-    return matrix
 
 
 def read_npz(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int32], NDArray[np.uint8] | None]:

@@ -16,7 +16,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_bytes, unknown_capture
+from fnbench.adapters.contract import axes_matrix, given_root, nothing_found, read_bytes, settings, unknown_capture
 from fnbench.errors import InvalidDataError
 from fnbench.types import Capture, Scan
 
@@ -35,12 +35,15 @@ class Bosphorus:
     """Range scans as ``bs000/bs000_N_N_0``.
 
     root: the folder ``BosphorusDB`` or one above it.
+
+    The axes of the files are a setting (card, or ``fnbench.toml`` in the folder).
     """
 
     name: ClassVar[str] = "bosphorus"
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
+        self._axes = axes_matrix(self.name, settings(self.name, root)["axes"])
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._files())
@@ -52,7 +55,7 @@ class Bosphorus:
         path = files[capture_id]
         match = _NAME.fullmatch(path.name)
         kind = match[2].upper() if match else ""
-        grid = read_bnt(path)
+        grid = read_bnt(path) @ self._axes.T
         return Capture(
             id=capture_id,
             subject=capture_id.split("/")[0],

@@ -13,13 +13,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
-from fnbench.adapters.contract import given_root, nothing_found, read_text, unknown_capture
+from fnbench.adapters.contract import given_root, nothing_found, read_text, settings, unknown_capture
 from fnbench.errors import InvalidDataError
 from fnbench.scans.read import read_scan
 from fnbench.types import Capture
 
-FRONT = (0.0, 0.0, 1.0)
-"""Direction out of the face, of low confidence: it decides the winding only."""
 POINTS = 83
 EXPRESSIONS = {
     "NE": "neutral", "AN": "anger", "DI": "disgust", "FE": "fear", "HA": "happiness", "SA": "sadness", "SU": "surprise",
@@ -31,12 +29,17 @@ class Bu3dfe:
     """Cropped face meshes as ``F0001/F0001_AN01WH``.
 
     root: the folder of the person folders, or one above it.
+
+    The unit and the direction out of the face are settings (card, or ``fnbench.toml`` in the folder).
     """
 
     name: ClassVar[str] = "bu3dfe"
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
+        chosen = settings(self.name, root)
+        self._unit: str = chosen["unit"]
+        self._front = tuple(float(value) for value in chosen["front"])
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._files())
@@ -52,7 +55,7 @@ class Bu3dfe:
         return Capture(
             id=capture_id,
             subject=capture_id.split("/")[0],
-            scan=replace(read_scan(path, unit="mm", front=FRONT), name=capture_id),
+            scan=replace(read_scan(path, unit=self._unit, front=self._front), name=capture_id),
             attributes={"expression": EXPRESSIONS.get(code, code.lower()), "strength": level},
         )
 

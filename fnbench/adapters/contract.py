@@ -7,11 +7,15 @@ load, and small enough to be pickled into worker processes. Facts stand in its c
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
 
 from fnbench.cards import load_card
 from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
@@ -22,6 +26,7 @@ SETTINGS_FILE = "fnbench.toml"
 
 _WEB_PAGE = (b"<!doctype html", b"<html")
 _POINTER = b"version https://git-lfs"
+_AXIS = re.compile(r"[+-][xyz]")
 
 
 class DatasetAdapter(Protocol):
@@ -93,6 +98,25 @@ def _overlay(known: dict[str, Any], new: Mapping[str, Any], where: str) -> None:
                 f"{where}: setting {key} is {value!r}, expected a {kind.__name__} like {known[key]!r}."
             )
         known[key] = value
+
+
+def axes_matrix(name: str, text: str) -> NDArray[np.float64]:
+    """(3, 3) from the axes of a dataset's files to right, up, out.
+
+    text: which signed axes of the files point right, up and out of the face.
+
+    >>> axes_matrix("bjut3d", "+x +z -y") @ [1, 2, 3]
+    array([ 1.,  3., -2.])
+    """
+    words = text.split()
+    if len(words) != 3 or not all(_AXIS.fullmatch(word) for word in words) or len({word[1] for word in words}) != 3:
+        raise InvalidSettingError(f"{name}: axes is {text!r}, expected three signed axes like '+x +y +z'.")
+    matrix = np.zeros((3, 3))
+    for row, word in enumerate(words):
+        matrix[row, "xyz".index(word[1])] = -1.0 if word[0] == "-" else 1.0
+    if np.linalg.det(matrix) < 0:
+        raise InvalidSettingError(f"{name}: axes {text!r} mirror the face, expected a rotation.")
+    return matrix
 
 
 def nothing_found(name: str, root: Path, expected: str) -> DatasetNotFoundError:

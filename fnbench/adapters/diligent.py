@@ -25,6 +25,7 @@ from fnbench.adapters.contract import (
     read_bytes,
     read_text,
     required,
+    settings,
     subfolders,
     unknown_capture,
 )
@@ -61,6 +62,7 @@ class Diligent:
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
+        self._divided: bool = settings(self.name, root)["divide_by_intensity"]
 
     def capture_ids(self) -> Sequence[str]:
         """Objects, sorted."""
@@ -106,7 +108,7 @@ class Diligent:
             np.stack([_linear(required(folder, files, name)) for name in names]) if names else np.zeros((0, 1, 1, 3))
         )
         return Exposures(
-            (stack / intensities[:, None, None, :]).astype(np.float32),
+            (stack / intensities[:, None, None, :] if self._divided else stack).astype(np.float32),
             directions / np.linalg.norm(directions, axis=1, keepdims=True),
         )
 

@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, unknown_capture
+from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, settings, unknown_capture
 from fnbench.camera import Camera
 from fnbench.errors import DatasetNotFoundError, InvalidDataError
 from fnbench.images import read_image
@@ -46,9 +46,10 @@ class FaceScape:
 
     def __init__(self, root: Path | None, *, subdivisions: int = 2, views: Sequence[str] = ()) -> None:
         self.root, self.subdivisions, self.views = root, subdivisions, tuple(views)
+        self._scale_first: bool = settings(self.name, root)["scale_first"]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"root": self.root, "subdivisions": self.subdivisions, "views": self.views}
+        return {key: value for key, value in vars(self).items() if key != "_found"}
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._found)
@@ -95,6 +96,7 @@ class FaceScape:
         self, capture_id: str, mesh: Path, subject: str, expression: str, attributes: Mapping[str, Any]
     ) -> Capture:
         scale, rotation, shift = _to_template(mesh, subject, expression)
+        shift = shift if self._scale_first else scale * shift
         raw = read_scan(mesh, unit=scale)
         scan = replace(raw, vertices=raw.vertices @ rotation.T + shift, name=capture_id)
         folder = mesh.with_suffix("")

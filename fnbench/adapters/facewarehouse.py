@@ -4,6 +4,10 @@ Facts: datasets/facewarehouse/card.toml. Ids: ``Tester_7/pose_3`` for the meshes
 (``TrainingPose/pose_3.obj``), ``Tester_7/shape_12`` for the frontal expression shapes, read from
 ``Blendshape/shape.bs`` (whose faces come from any ``pose_K.obj``), else from ``shape_12.obj``.
 The truth is a template fitted to Kinect depth: smooth, without wrinkles; the card says ``registered-template``.
+
+Photographs come without a camera. The texture coordinates of a pose address its photograph pixel by pixel, so the
+camera is fitted to them, in the frame of the mesh; the marked points (``.land``) must then fall onto the projected
+face. A fit that fails leaves the photograph without a camera and says why.
 """
 
 from __future__ import annotations
@@ -18,18 +22,22 @@ from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial import cKDTree
 
-from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, unknown_capture
-from fnbench.errors import DatasetNotFoundError, InvalidDataError
+from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, settings, unknown_capture
+from fnbench.camera import Camera
+from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
 from fnbench.images import read_image
+from fnbench.scans.atlas import recover_cameras
+from fnbench.scans.normals import vertex_normals
 from fnbench.scans.read import read_scan
+from fnbench.scans.units import extent, millimetres
 from fnbench.types import Capture, Photograph, Scan
 
-UNIT = "dm"
-"""One unit is a decimetre (medium confidence): the reader refuses a mesh that is not of head size then."""
-FRONT = (0.0, 0.0, 1.0)
-"""From the face to the viewer (medium confidence): checked by the visible front faces on reading."""
 LANDMARKS = 74
+MISS_PX = 8.0
+"""Largest median distance in pixels from a marked point to the nearest visible vertex in the photograph."""
+EYE_CORNERS_MM = (70.0, 115.0)
 _HEADER = 12
 _TESTER = re.compile(r"tester_(\d+)", re.IGNORECASE)
 _MESH = re.compile(r"(pose|shape)_(\d+)\.obj", re.IGNORECASE)
@@ -49,12 +57,27 @@ class FaceWarehouse:
 
     root: any folder above the ``Tester_N`` folders.
     shapes: list the frontal blendshapes beside the poses.
+
+    Unit, axes, the origin of the texture coordinates and the vertices that are landmarks are settings (card, or
+    ``fnbench.toml`` in the folder).
     """
 
     name: ClassVar[str] = "facewarehouse"
 
     def __init__(self, root: Path | None, *, shapes: bool = False) -> None:
         self.root, self.shapes = root, shapes
+        chosen = settings(self.name, root)
+        self._unit: str = chosen["unit"]
+        self._front = tuple(float(value) for value in chosen["front"])
+        self._v_from: str = chosen["v_from"]
+        self._landmark_vertices = tuple(chosen["landmark_vertices"])
+        if self._v_from not in ("bottom", "top"):
+            raise InvalidSettingError(f"{self.name}: v_from is {self._v_from!r}, expected bottom or top.")
+        if len(self._landmark_vertices) not in (0, 68):
+            raise InvalidSettingError(
+                f"{self.name}: landmark_vertices has {len(self._landmark_vertices)} entries, expected 68 vertex "
+                "numbers from 0 in the usual order, or none."
+            )
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._found())
@@ -65,7 +88,7 @@ class FaceWarehouse:
             raise unknown_capture(self.name, capture_id, self._found())
         subject, _, shown = capture_id.partition("/")
         kind, _, number = shown.partition("_")
-        scan = self._shape(found, int(number)) if kind == "shape" else _read_mesh(found.mesh)
+        scan = self._shape(found, int(number)) if kind == "shape" else self._mesh(found.mesh)
         photograph = found.mesh.with_suffix(".png")
         has_photograph = kind == "pose" and photograph.is_file()
         notes = () if has_photograph or kind == "shape" else (f"no photograph {photograph.name}",)
@@ -73,9 +96,33 @@ class FaceWarehouse:
             id=capture_id,
             subject=subject,
             scan=replace(scan, name=capture_id, notes=(*scan.notes, *notes)),
-            photographs=partial(_photographs, photograph) if has_photograph else None,
+            landmarks=self._landmarks(scan, found.mesh),
+            photographs=partial(_photographs, photograph, scan, self._v_from) if has_photograph else None,
             attributes={"expression": shown, "source": "TrainingPose" if kind == "pose" else "Blendshape"},
         )
+
+    def _mesh(self, path: Path) -> Scan:
+        return _read_mesh(path, self._unit, self._front)
+
+    def _landmarks(self, scan: Scan, mesh: Path) -> NDArray[np.float64] | None:
+        """The vertices that the settings name as the 68 landmarks, checked by the eyes and the nose."""
+        if not self._landmark_vertices:
+            return None
+        chosen = np.array(self._landmark_vertices)
+        if chosen.min() < 0 or chosen.max() >= len(scan.vertices):
+            raise InvalidSettingError(
+                f"{self.name}: landmark_vertices go from {chosen.min()} to {chosen.max()}, but {mesh.name} has "
+                f"{len(scan.vertices)} vertices."
+            )
+        points = scan.vertices[chosen]
+        corners = float(np.linalg.norm(points[36] - points[45]))
+        if not EYE_CORNERS_MM[0] <= corners <= EYE_CORNERS_MM[1] or points[30] @ self._front < points[8] @ self._front:
+            raise InvalidDataError(
+                f"{mesh}: by landmark_vertices the outer eye corners are {corners:.4g} mm apart and the nose does not "
+                f"stand out, expected {EYE_CORNERS_MM[0]:.0f} to {EYE_CORNERS_MM[1]:.0f} and a nose before the chin. "
+                "Vertices of another topology, counted from 1, or another unit?"
+            )
+        return points
 
     def _found(self) -> dict[str, Found]:
         return _listing(given_root(self.name, self.root), self.shapes)
@@ -83,22 +130,23 @@ class FaceWarehouse:
     def _shape(self, found: Found, number: int) -> Scan:
         binary = found.mesh.with_name("shape.bs")
         if not binary.is_file():
-            return _read_mesh(found.mesh)
+            return self._mesh(found.mesh)
         topology = _any_pose(found.tester)
         vertices = read_shapes(binary)
         if number >= len(vertices):
             raise InvalidDataError(f"{binary}: holds shapes 0 to {len(vertices) - 1}, but {found.mesh.name} is listed.")
-        scan = _read_mesh(topology)
+        scan = self._mesh(topology)
         if len(scan.vertices) != vertices.shape[1]:
             raise InvalidDataError(
                 f"{binary}: {vertices.shape[1]} vertices, but {topology.name} has {len(scan.vertices)}; "
                 "the two belong to different copies."
             )
-        return replace(scan, vertices=vertices[number] * 100.0)
+        factor = millimetres(self._unit, extent(vertices[number], scan.faces), str(binary))
+        return replace(scan, vertices=vertices[number] * factor)
 
 
 def read_shapes(path: Path) -> NDArray[np.float64]:
-    """All shapes of a ``shape.bs``: (S + 1, V, 3) in decimetres, the neutral one first; full shapes, not deltas.
+    """All shapes of a ``shape.bs``: (S + 1, V, 3) in the unit of the meshes, neutral first; full shapes, not deltas.
 
     Layout: int32 expressions S, vertices V, faces F, then (S + 1) * V * 3 float32, all little-endian. Some copies
     carry trailing bytes, which are ignored up to one shape. InvalidDataError when the counts do not fit the size.
@@ -145,17 +193,59 @@ def read_land(path: Path, width: int, height: int) -> NDArray[np.float32]:
     return np.stack([points[:, 0] * width, height - points[:, 1] * height], -1).astype(np.float32)
 
 
-def _photographs(path: Path) -> tuple[Photograph, ...]:
+def _photographs(path: Path, scan: Scan, v_from: str) -> tuple[Photograph, ...]:
     image = read_image(path)
     land = path.with_suffix(".land")
-    points = read_land(land, image.shape[1], image.shape[0]).tolist() if land.is_file() else None
-    return (Photograph(image=image, name=path.stem, attributes={"points_74": points} if points else {}),)
+    points = read_land(land, image.shape[1], image.shape[0]) if land.is_file() else None
+    attributes = {} if points is None else {"points_74": points.tolist()}
+    try:
+        camera, found = fitted_camera(scan, image, v_from, points)
+    except InvalidDataError as error:  # the photograph is whole without it
+        return (Photograph(image, path.stem, attributes={**attributes, "camera_problem": str(error)}),)
+    return (Photograph(image, path.stem, camera, attributes={**attributes, **found}),)
+
+
+def fitted_camera(
+    scan: Scan, image: NDArray[np.uint8], v_from: str, points: NDArray[np.floating] | None
+) -> tuple[Camera, dict[str, object]]:
+    """The camera of a photograph, fitted to the texture coordinates that address it, and the fit's residuals.
+
+    v_from: "bottom" or "top", where v = 0 lies: pixel = (u (W - 1), v (H - 1)). A wrong one mirrors the face.
+    points: (74, 2) marked pixels x, y, or None.
+    InvalidDataError when no real camera fits, or the marked points miss the projected face.
+    """
+    if scan.uv is None or scan.uv_faces is None:
+        raise InvalidDataError(f"{scan.name}: no texture coordinates, so no camera; render the images instead.")
+    height, width = image.shape[:2]
+    seen = vertex_normals(scan.vertices, scan.faces)[scan.faces].mean(axis=1)[:, 2] > 0  # the sides are stretched
+    pixels = np.stack([scan.uv[:, 0] * (width - 1) + 0.5, scan.uv[:, 1] * (height - 1) + 0.5], -1)
+    v = pixels[:, 1] / height
+    uv = np.stack([pixels[:, 0] / width, v if v_from == "bottom" else 1 - v], -1)
+    front = replace(scan, faces=scan.faces[seen], uv=uv, uv_faces=scan.uv_faces[seen], texture=image)
+    (found, *others) = recover_cameras(front)
+    if others:
+        raise InvalidDataError(f"{scan.name}: {1 + len(others)} cameras in one photograph; render the images instead.")
+    about: dict[str, object] = {
+        "camera_source": "texture coordinates",
+        "reprojection_median_px": round(found.median_px, 3),
+        "reprojection_p90_px": round(found.p90_px, 3),
+    }
+    if points is not None:
+        projected, _ = found.camera.project(scan.vertices[np.unique(front.faces)])
+        miss = float(np.median(cKDTree(projected).query(points)[0]))
+        if miss > MISS_PX:
+            raise InvalidDataError(
+                f"{scan.name}: the marked points lie {miss:.1f} px from the projected face in the median, expected at "
+                f"most {MISS_PX:g}; the photograph, its points and the mesh do not belong together."
+            )
+        about["marked_points_miss_px"] = round(miss, 3)
+    return found.camera, about
 
 
 @lru_cache(maxsize=4)
-def _read_mesh(path: Path) -> Scan:
+def _read_mesh(path: Path, unit: str, front: tuple[float, ...]) -> Scan:
     # Lips and lids of the template touch on purpose: equal positions are not one vertex.
-    return read_scan(path, unit=UNIT, front=FRONT, weld=False)
+    return read_scan(path, unit=unit, front=front, weld=False)
 
 
 def _any_pose(tester: Path) -> Path:

@@ -2,7 +2,8 @@
 
 Facts: datasets/headspace/card.toml. A subject folder holds one scan ``<stamp>.obj`` with colours on its vertices, its
 texture, and 68 landmarks as vertex numbers. Photographs and ``.tka`` calibrations come in a second archive. The raw
-scans are probably not frontal: the face is oriented by its landmarks.
+scans are probably not frontal: the face is oriented by its landmarks. In which unit the radial distortion is written is
+known with low confidence: a setting, and a reading that no lens has is refused.
 """
 
 from __future__ import annotations
@@ -17,15 +18,17 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_text, unknown_capture
+from fnbench.adapters.contract import given_root, nothing_found, read_text, settings, unknown_capture
 from fnbench.camera import Camera
-from fnbench.errors import InvalidDataError
+from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.images import read_image
-from fnbench.lens import undistorted
+from fnbench.lens import LARGEST, corner_shift, undistorted
 from fnbench.scans.read import read_scan
 from fnbench.types import Capture, Photograph
 
 EYE_CORNERS_MM = (65.0, 120.0)
+DISTORTIONS = ("sensor-mm", "normalised", "none")
+"""How ``%K`` is read: coefficients of the radius on the sensor in mm, or in focal lengths; or not at all."""
 _SUBJECT = re.compile(r"\d{5}")
 _COLOUR_PODS = "[1-5][cC].png"
 """The colour camera of each of the five pods; A and B are monochrome stereo cameras."""
@@ -35,12 +38,21 @@ class Headspace:
     """Scans as ``00001``: one per subject.
 
     root: the folder that holds ``headspaceOnline`` (and ``headspacePngTka``), or ``subjects`` itself.
+
+    The unit and the reading of the distortion are settings (card, or ``fnbench.toml`` in the folder).
     """
 
     name: ClassVar[str] = "headspace"
 
     def __init__(self, root: Path | None) -> None:
         self.root = root
+        chosen = settings(self.name, root)
+        self._unit: str = chosen["unit"]
+        self._distortion: str = chosen["distortion"]
+        if self._distortion not in DISTORTIONS:
+            raise InvalidSettingError(
+                f"{self.name}: distortion is {self._distortion!r}, expected one of {', '.join(DISTORTIONS)}."
+            )
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._folders())
@@ -52,7 +64,7 @@ class Headspace:
         folder = folders[capture_id]
         mesh = _one(folder, "*.[oO][bB][jJ]", "one .obj")
         # Landmarks are vertex numbers, so equal positions must stay vertices of their own.
-        scan = read_scan(mesh, unit="mm", weld=False)
+        scan = read_scan(mesh, unit=self._unit, weld=False)
         landmarks = scan.vertices[read_landmarks(_one(folder, "ldmks*.txt", "ldmks<stamp>.txt"), len(scan.vertices))]
         corners = float(np.linalg.norm(landmarks[36] - landmarks[45]))
         if not EYE_CORNERS_MM[0] <= corners <= EYE_CORNERS_MM[1]:
@@ -66,7 +78,7 @@ class Headspace:
             subject=capture_id,
             scan=replace(scan, name=capture_id),
             landmarks=landmarks,
-            photographs=partial(_photographs, pods) if pods else None,
+            photographs=partial(_photographs, pods, self._distortion) if pods else None,
             attributes=_person(folder),
         )
 
@@ -109,6 +121,13 @@ class Tka:
         """(3, 3) intrinsics in pixels."""
         fx, fy = self.focal / self.pixel
         return np.array([[fx, 0, self.principal[0]], [0, fy, self.principal[1]], [0, 0, 1.0]])
+
+    def coefficients(self, reading: str) -> NDArray[np.float64]:
+        """(2,) radial coefficients of the radius in focal lengths; reading: one of DISTORTIONS."""
+        if reading == "none":
+            return np.zeros(2)
+        # In 1/mm^2 on the sensor; with coordinates in units of the focal length it grows by its square.
+        return self.radial * ([self.focal**2, self.focal**4] if reading == "sensor-mm" else 1.0)
 
 
 def read_tka(path: Path) -> Tka:
@@ -159,7 +178,7 @@ def read_landmarks(path: Path, vertices: int) -> NDArray[np.int64]:
     return numbers - 1
 
 
-def _photographs(pods: Sequence[Path]) -> tuple[Photograph, ...]:
+def _photographs(pods: Sequence[Path], distortion: str) -> tuple[Photograph, ...]:
     found = []
     for path in pods:
         calibration = _calibration(path)
@@ -172,14 +191,20 @@ def _photographs(pods: Sequence[Path]) -> tuple[Photograph, ...]:
                 f"{path}: {image.shape[1]}x{image.shape[0]} pixels, {calibration.name} says {tka.size}."
             )
         extrinsics = np.hstack([tka.rotation, -(tka.rotation @ tka.centre)[:, None]])
-        # %K is in 1/mm^2 on the sensor; with coordinates in units of the focal length it grows by its square.
-        coefficients = np.array([tka.radial[0] * tka.focal**2, tka.radial[1] * tka.focal**4])
+        coefficients = tka.coefficients(distortion)
+        shift = corner_shift(tka.K, tka.size, coefficients)
+        if shift > LARGEST:
+            fitting = [name for name in DISTORTIONS if corner_shift(tka.K, tka.size, tka.coefficients(name)) <= LARGEST]
+            raise InvalidDataError(
+                f"{calibration}: %K read as {distortion} moves a corner by {shift:.0%} of its distance from the "
+                f"centre, expected at most {LARGEST:.0%}. Set distortion in fnbench.toml to {' or '.join(fitting)}."
+            )
         found.append(
             Photograph(
                 undistorted(image, tka.K, coefficients),
                 path.stem,
                 Camera.from_opencv(tka.K, extrinsics, *tka.size),
-                attributes={"camera": path.stem},
+                attributes={"camera": path.stem, "distortion": distortion, "distortion_at_corner": round(shift, 5)},
             )
         )
     return tuple(found)

@@ -9,6 +9,9 @@ with a ~ N(0, 1) and b in 0..1. Two layouts are read: the repository (``FaceXMod
 of the same numbers (keys ``neutral``, ``triangles``, ``identity``, ``expression``, ... ; deltas in centimetres).
 Only what a camera sees as a solid surface is kept: face, head and neck, mouth and eye sockets, eyeballs. Teeth,
 gums, and the shells for tears, lashes and occlusion would hide the skin and are dropped.
+
+Facial regions follow the topology: the neutral head is labelled once, and a vertex is in the same region in every
+head. They bound the face; the mouth socket is none of it, eyeballs belong to the eye sockets.
 """
 
 from __future__ import annotations
@@ -25,11 +28,14 @@ from numpy.typing import NDArray
 
 from fnbench.adapters.contract import given_root, nothing_found, read_bytes, read_text, unknown_capture
 from fnbench.errors import InvalidDataError
-from fnbench.types import Capture, Scan
+from fnbench.scans.regions import Labelled, label_regions
+from fnbench.types import REGIONS, Capture, Scan
 
 MM_PER_UNIT = 10.0
 VERTICES = 26719
-KEPT = ((0, 14062), (21451, 24591))
+EYEBALLS = (21451, 24591)
+MOUTH_SOCKET = (11248, 13294)
+KEPT = ((0, 14062), EYEBALLS)
 """Vertex ranges that stay: face, head, neck, mouth and eye sockets; eyeballs (ICT-FaceKit README)."""
 EYE_CORNERS_MM = (70.0, 115.0)
 """Plausible distance of the outer eye corners; 89.2 mm on the neutral head."""
@@ -89,12 +95,19 @@ class Ict:
         model = _model(given_root(self.name, self.root))
         identity = np.random.default_rng([self.seed, int(subject[1:])]).normal(size=len(model.identity))
         vertices = model.head(identity, self._coefficients(model, int(subject[1:]), shown))
+        regions = _regions(given_root(self.name, self.root))
         return Capture(
             id=capture_id,
             subject=subject,
-            scan=_solid(model, vertices, capture_id),
+            scan=_solid(model, vertices, regions.labels, capture_id),
             landmarks=vertices[model.landmarks],
-            attributes={"expression": shown, "coefficient_seed": self.seed, "landmarks": "from topology"},
+            attributes={
+                "expression": shown,
+                "coefficient_seed": self.seed,
+                "landmarks": "from topology",
+                **regions.attributes,
+                "region_source": "topology: neutral head labelled once",
+            },
         )
 
     def neutral(self) -> tuple[Scan, NDArray[np.float64]]:
@@ -127,7 +140,17 @@ def _both_sides(names: tuple[str, ...], weights: dict[str, float]) -> NDArray[np
     return np.array([found.get(name, 0.0) for name in names])
 
 
-def _solid(model: HeadModel, vertices: NDArray[np.float64], name: str) -> Scan:
+@lru_cache(maxsize=1)
+def _regions(root: Path) -> Labelled:
+    """Facial regions of the vertices, and how well the neutral head lies on the built-in one that gives them."""
+    model = _model(root)
+    found = label_regions(Scan(model.neutral, model.faces, name=str(root)), model.neutral[model.landmarks])
+    found.labels[slice(*MOUTH_SOCKET)] = 0
+    found.labels[slice(*EYEBALLS)] = REGIONS.index("eye sockets")
+    return found
+
+
+def _solid(model: HeadModel, vertices: NDArray[np.float64], labels: NDArray[np.uint8], name: str) -> Scan:
     keep = np.zeros(len(vertices), bool)
     for low, high in KEPT:
         keep[low:high] = True
@@ -138,6 +161,7 @@ def _solid(model: HeadModel, vertices: NDArray[np.float64], name: str) -> Scan:
         faces=renumbered[model.faces[faces]].astype(np.int32),
         uv=model.uv,
         uv_faces=model.uv_faces[faces],
+        labels=labels[keep],
         name=name,
     )
 

@@ -12,22 +12,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.adapters.contract import given_root, nothing_found, read_text, unknown_capture
+from fnbench.adapters.contract import given_root, nothing_found, read_text, settings, unknown_capture
 from fnbench.camera import Camera
-from fnbench.errors import InvalidDataError
+from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.images import read_image
-from fnbench.lens import undistorted
+from fnbench.lens import LARGEST, corner_shift, undistorted
 from fnbench.scans.read import read_scan
 from fnbench.types import Capture, Photograph, Scan
 
-UNIT = "mm"
-FRONT = (0.0, 0.0, 1.0)
-"""The tracked mesh stands upright in its head frame (low confidence): visible front faces are checked on reading."""
+CONVENTIONS = {"opencv": np.diag([1.0, 1.0, 1.0]), "opengl": np.diag([1.0, -1.0, -1.0])}
+"""From the axes of a camera in ``KRT`` to those of OpenCV."""
 _SEQUENCE = re.compile(r"m--\d{8}--\d{4}--(\w+)--GHS", re.IGNORECASE)
 
 
@@ -45,12 +44,19 @@ class Multiface:
 
     root: folder with sequence folders, or one of them.
     cameras: names of the cameras whose photographs are handed out; all of them when empty.
+
+    Unit, axes, camera convention and whether distortion is taken out are settings (card, or ``fnbench.toml``).
     """
 
     name: ClassVar[str] = "multiface"
 
     def __init__(self, root: Path | None, *, cameras: Sequence[str] = ()) -> None:
         self.root, self.cameras = root, tuple(cameras)
+        self._settings = settings(self.name, root)
+        if self._settings["convention"] not in CONVENTIONS:
+            raise InvalidSettingError(
+                f"{self.name}: convention is {self._settings['convention']!r}, expected {' or '.join(CONVENTIONS)}."
+            )
 
     def capture_ids(self) -> Sequence[str]:
         return sorted(self._found())
@@ -62,13 +68,14 @@ class Multiface:
         sequence, expression, frame = capture_id.split("/")
         folder = mesh.parents[2]
         match = _SEQUENCE.fullmatch(sequence)
+        scan = _read_mesh(mesh, self._settings["unit"], tuple(self._settings["front"]))
         images = sorted(folder.glob(f"images/{expression}/*/{frame}.png"))
         images = [path for path in images if not self.cameras or path.parent.name in self.cameras]
         return Capture(
             id=capture_id,
             subject=match[1] if match else sequence,
-            scan=_read_mesh(mesh),
-            photographs=partial(_photographs, folder, mesh, images) if images else None,
+            scan=scan,
+            photographs=partial(_photographs, folder, mesh, scan, images, self._settings) if images else None,
             attributes={"expression": expression, "frame": frame},
         )
 
@@ -114,26 +121,44 @@ def read_krt(path: Path) -> dict[str, Calibration]:
     return found
 
 
-def _photographs(folder: Path, mesh: Path, images: Sequence[Path]) -> tuple[Photograph, ...]:
+def _photographs(
+    folder: Path, mesh: Path, scan: Scan, images: Sequence[Path], settings: Mapping[str, Any]
+) -> tuple[Photograph, ...]:
     cameras = read_krt(folder / "KRT")
     to_world = _transform(mesh.with_name(f"{mesh.stem}_transform.txt"))
-    vertices = _read_mesh(mesh).vertices
+    to_opencv = CONVENTIONS[settings["convention"]]
     found = []
     for path in images:
         calibration = cameras.get(path.parent.name)
         if calibration is None:
             raise InvalidDataError(f"{path}: KRT has no camera {path.parent.name!r}. Copy KRT of the same sequence.")
-        image = undistorted(read_image(path), calibration.K, calibration.distortion)
-        extrinsics = np.vstack([calibration.extrinsics, [0, 0, 0, 1]]) @ to_world
+        image = read_image(path)
+        distortion = calibration.distortion if settings["distortion"] else np.zeros(5)
+        shift = corner_shift(calibration.K, (image.shape[1], image.shape[0]), distortion)
+        if shift > LARGEST:
+            raise InvalidDataError(
+                f"{path}: the distortion in KRT moves a corner by {shift:.0%} of its distance from the centre, "
+                f"expected at most {LARGEST:.0%}. Another order or unit in this copy? "
+                "Set distortion = false in fnbench.toml."
+            )
+        image = undistorted(image, calibration.K, distortion)
+        extrinsics = np.vstack([to_opencv @ calibration.extrinsics, [0, 0, 0, 1]]) @ to_world
         camera = Camera.from_opencv(calibration.K, extrinsics, image.shape[1], image.shape[0])
-        pixels, depth = camera.project(vertices)
+        pixels, depth = camera.project(scan.vertices)
         inside = (depth > 0) & (pixels > 0).all(axis=1) & (pixels < image.shape[1::-1]).all(axis=1)
         if inside.mean() < 0.2:
             raise InvalidDataError(
                 f"{path}: {inside.mean():.0%} of the mesh projects into the photograph. Unit or camera convention of "
-                "this copy differ from what is known (see datasets/multiface/card.toml)."
+                "this copy differ from what is known: set unit or convention in fnbench.toml."
             )
-        found.append(Photograph(image, path.parent.name, camera, attributes={"camera": path.parent.name}))
+        found.append(
+            Photograph(
+                image,
+                path.parent.name,
+                camera,
+                attributes={"camera": path.parent.name, "distortion_at_corner": round(shift, 5)},
+            )
+        )
     return tuple(found)
 
 
@@ -149,5 +174,5 @@ def _transform(path: Path) -> NDArray[np.float64]:
 
 
 @lru_cache(maxsize=2)
-def _read_mesh(path: Path) -> Scan:
-    return read_scan(path, unit=UNIT, front=FRONT, weld=False)
+def _read_mesh(path: Path, unit: str, front: tuple[float, ...]) -> Scan:
+    return read_scan(path, unit=unit, front=front, weld=False)

@@ -107,6 +107,7 @@ class Photoface:
         self._max_residual: float = chosen["max_residual"]
         self._max_shift: float = chosen["max_shift"]
         self._rig_sessions: int = chosen["rig_sessions"]
+        self._first_pixel: float = chosen["first_pixel"]
 
     def capture_ids(self) -> Sequence[str]:
         """Sessions as ``<subject>_<date_time>``, sorted."""
@@ -132,7 +133,7 @@ class Photoface:
         if capture_id not in self._sessions:
             raise unknown_capture(self.name, capture_id, self._sessions)
         folder = Path(self._sessions[capture_id])
-        session = read_session(folder)
+        session = self._read(folder)
         decision = self.rig
         recovered, shifts, disagreement = self._recover(session, 1)
         own = turned(recovered, decision.matrix, self._face(session, recovered))
@@ -160,11 +161,14 @@ class Photoface:
             attributes=attributes,
         )
 
+    def _read(self, folder: Path) -> Session:
+        return read_session(folder, self._first_pixel)
+
     def recover(self, capture_id: str) -> Recovered:
         """Normals (canonical), albedo, quality map and trusted observations of a session, by photometric stereo."""
         if capture_id not in self._sessions:
             raise unknown_capture(self.name, capture_id, self._sessions)
-        recovered, _, _ = self._recover(read_session(Path(self._sessions[capture_id])), 1)
+        recovered, _, _ = self._recover(self._read(Path(self._sessions[capture_id])), 1)
         normals = (recovered.normals @ self.rig.matrix.T).astype(np.float32)
         return Recovered(normals, recovered.mask, recovered.albedo, recovered.residual, recovered.used)
 
@@ -202,7 +206,7 @@ class Photoface:
         found = []
         for folder in self._spread(list(self._sessions.values())):
             try:
-                found.append(read_session(Path(folder)))
+                found.append(self._read(Path(folder)))
             except FnbenchError:
                 continue  # reported when it is loaded
         return found
@@ -217,7 +221,7 @@ class Photoface:
         problems: list[FnbenchError] = []
         for folder in self._spread(folders):
             try:
-                spoken.append(self._testimony(read_session(folder)))
+                spoken.append(self._testimony(self._read(folder)))
             except FnbenchError as error:
                 problems.append(error)  # it speaks for itself when it is loaded
         return spoken, problems
@@ -294,8 +298,11 @@ def turned(recovered: Recovered, matrix: NDArray[np.float64], face: NDArray[np.b
     return NormalMap(normals, face)
 
 
-def read_session(folder: Path) -> Session:
-    """All files of a session, read and checked against each other; errors name the file."""
+def read_session(folder: Path, first_pixel: float = 1.0) -> Session:
+    """All files of a session, read and checked against each other; errors name the file.
+
+    first_pixel: coordinate of the first pixel's centre in metadata.txt.
+    """
     files = entries(folder)
     paths = [_image(folder, files, k) for k in range(4)]
     images = tuple(read_image(path, modes=("RGB", "L", "P")) for path in paths)
@@ -312,7 +319,7 @@ def read_session(folder: Path) -> Session:
         name=str(folder),
         images=images,
         lights=parse_lights(read_text(lights), str(lights)),
-        landmarks=_landmarks(read_points(read_text(points), str(points)), shape, str(points)),
+        landmarks=_landmarks(read_points(read_text(points), str(points), first_pixel), shape, str(points)),
         details=read_details(read_text(files["metadataii.txt"]))
         if "metadataii.txt" in files
         else {"details": "missing"},
@@ -320,7 +327,7 @@ def read_session(folder: Path) -> Session:
     )
 
 
-def read_points(text: str, name: str) -> NDArray[np.float64]:
+def read_points(text: str, name: str, first_pixel: float = 1.0) -> NDArray[np.float64]:
     """The 11 marked points of metadata.txt, whatever separates the numbers.
 
     Returns (11, 2) pixel x, y in the order of ``POINTS``: the left of the image first, decided by x because nobody
@@ -331,7 +338,7 @@ def read_points(text: str, name: str) -> NDArray[np.float64]:
         raise InvalidDataError(
             f"{name}: {len(numbers)} numbers, expected 22 (x and y of 11 points). Copy the file again."
         )
-    points = np.array(numbers).reshape(11, 2) - 0.5  # MATLAB counts the first pixel's centre as 1, we as 0.5
+    points = np.array(numbers).reshape(11, 2) + 0.5 - first_pixel
     # outer and inner eye corners, nose sides, mouth corners: the first of each pair should lie further left
     leaning = sum(points[right, 0] - points[left, 0] for left, right in ((0, 4), (1, 3), (5, 7), (8, 9)))
     return points if leaning > 0 else points[_MIRRORED]

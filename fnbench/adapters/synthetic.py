@@ -49,7 +49,12 @@ class Synthetic:
             subject=f"s{number:03d}",
             scan=head.mesh(shape, self.spacing),
             landmarks=head.landmarks(shape),
-            attributes={"expression": expression, "seed": [SEED, number], "spacing_mm": self.spacing},
+            attributes={
+                "expression": expression,
+                "seed": [SEED, number],
+                "spacing_mm": self.spacing,
+                "region_source": "built-in head",
+            },
         )
 
     def shape(self, capture_id: str) -> head.Shape:

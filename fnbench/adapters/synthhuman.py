@@ -54,7 +54,9 @@ class SynthHuman:
 
     def __init__(self, root: Path | None, *, channels: str | None = None) -> None:
         self.root = root
-        self._channels: str = settings(self.name, root, channels=channels)["channels"]
+        chosen = settings(self.name, root, channels=channels)
+        self._channels: str = chosen["channels"]
+        self._frame: str = chosen["frame"]
         if self._channels not in ("auto", *ORDERS):
             raise InvalidSettingError(
                 f"synthhuman: channels is {self._channels!r}, expected one of auto, {', '.join(ORDERS)}."
@@ -88,13 +90,14 @@ class SynthHuman:
             if size != shape:
                 raise InvalidDataError(f"{path[what]}: {what} of {size}, expected {shape} as {path['rgb'].name}.")
         length = np.linalg.norm(normals, axis=-1)
-        mask = (alpha > 127) & (depth < NOTHING) & (np.abs(length - 1) < 0.05) & (normals[..., 2] > 0)
-        unit = np.where(mask[..., None], normals / np.where(mask, length, 1)[..., None], 0)
+        unit = to_canonical(normals / np.where(length > 0, length, 1)[..., None], self._frame)
+        mask = (alpha > 127) & (depth < NOTHING) & (np.abs(length - 1) < 0.05) & (unit[..., 2] > 0)
+        unit = np.where(mask[..., None], unit, 0)
         camera = _camera(read_text(path["cam"]), shape, str(path["cam"]))
         return Capture(
             id=capture_id,
             subject=capture_id,
-            measured=NormalMap(to_canonical(unit, "david").astype(np.float32), mask),
+            measured=NormalMap(unit.astype(np.float32), mask),
             photographs=partial(_photograph, image, camera, number),
             attributes={"channels": self.channels, "light": "rendered"},
         )

@@ -64,17 +64,23 @@ def report(
 
 @click.command()
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(path_type=Path), help="The PNG to write; <name of DATA>.png here if unset.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), help="The PNG or JPEG to write; <name of DATA>.png here if unset."
+)
 @click.option("--count", type=int, default=24, show_default=True, help="Samples on the sheet, spread over the file.")
 @click.option("--split", help="Only train, val or test.")
+@click.option("--images-only", is_flag=True, help="The images side by side, without maps: many at a glance.")
 @click.option("--serve", is_flag=True, help="Open a page on this machine instead, to walk through sample by sample.")
 @click.option("--port", type=int, default=0, help="Port of the page on 127.0.0.1; a free one if unset.")
-def view(data: Path, out: Path | None, count: int, split: str | None, serve: bool, port: int) -> None:
+def view(
+    data: Path, out: Path | None, count: int, split: str | None, images_only: bool, serve: bool, port: int
+) -> None:
     """Look at DATA: a contact sheet of images, normals, masks, landmarks and regions.
 
     \b
     Example:
         fnbench view florence.h5 --out sheet.png
+        fnbench view florence.h5 --images-only --count 200 --out many.jpg
         fnbench view florence.h5 --serve
     """
     from fnbench.store import Store
@@ -88,7 +94,7 @@ def view(data: Path, out: Path | None, count: int, split: str | None, serve: boo
             from fnbench.report.sheet import write_sheet
 
             path = out or Path(f"{data.stem}.png")
-            shown = write_sheet(path, store, split=split, count=count)
+            shown = write_sheet(path, store, split=split, count=count, images_only=images_only)
             click.echo(f"{path}: {len(shown)} of {len(store)} samples")
 
 

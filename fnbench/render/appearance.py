@@ -238,7 +238,9 @@ def radiance(
 
 def _fresnel(normals: Image, view: Image) -> Image:
     facing = np.clip(np.einsum("ijk,ijk->ij", normals, view), 0, 1)
-    return np.asarray(0.04 + 0.96 * (1 - facing) ** 5, np.float32)
+    # Rough skin mirrors less at grazing angles than a smooth surface (Lagarde 2011, with a roughness of 0.6): the full
+    # term draws a bright line along every outline of a dark face.
+    return np.asarray(0.04 + 0.36 * (1 - facing) ** 5, np.float32)
 
 
 def _lobes(normals: Image, view: Image, out: Image) -> Image:

@@ -42,7 +42,7 @@ PROTOCOL = {
 }
 MEASURED = "measured normals: photographs, crop {crop:g} x landmark box (without landmarks the box of the mask)"
 MASK = (
-    "visible, facing the camera along the ray of the pixel, part of the face (region labels, else within "
+    "visible, facing the camera along the ray of the pixel, part of the face (region labels of its own, else within "
     "{radius:g} mm of the tip of the nose)"
 )
 

@@ -3,16 +3,21 @@
 The mask, in words (also written into every file)
 -------------------------------------------------
 A pixel counts when the surface there is visible, its triangle and its normal face the camera (along the
-ray of the pixel, not along z), and it belongs to the face: by the scan's region labels, or, for a scan
-without labels, within ``radius`` millimetres of the tip of the nose. A photograph's own mask narrows it further.
+ray of the pixel, not along z), and it belongs to the face: by the region labels that the scan brings along, or, for a
+scan without labels, within ``radius`` millimetres of the tip of the nose. A photograph's own mask narrows it further.
 Measured normals count where they were measured.
+
+The regions
+-----------
+A scan that brings no labels gets those of the built-in head, carried over by its landmarks (``scans.regions``). They
+tell regions apart and do not bound the mask; how they were found, and their residual, stand in every sample.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,6 +44,7 @@ from fnbench.render.views import (
 )
 from fnbench.scans.landmarks import eye_distance, head_pose
 from fnbench.scans.normals import vertex_normals
+from fnbench.scans.regions import label_regions
 from fnbench.types import Capture, Photograph, Sample, Scan
 
 NOSE_TIP = 30
@@ -89,6 +95,8 @@ def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
         landmarks, attributes = found.landmarks, found.attributes
     _check_size(landmarks, capture.id)
     inside = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else _labelled(scan.labels)
+    scan, about_regions = _with_regions(scan, landmarks)
+    attributes |= about_regions
     normals = vertex_normals(scan.vertices, scan.faces)
     frame = face_frame(landmarks, capture.id)
     turned = zip(("scan_yaw", "scan_pitch", "scan_roll"), head_pose(frame.rotation), strict=True)
@@ -119,6 +127,17 @@ def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], rad
             f"labels; the face cannot be told from the rest."
         )
     return np.asarray(radius - np.linalg.norm(scan.vertices - tip, axis=1), np.float32)
+
+
+def _with_regions(scan: Scan, landmarks: NDArray[np.float64]) -> tuple[Scan, dict[str, Any]]:
+    """The scan with facial regions, and how they were found; its own labels stay."""
+    if scan.labels is not None:
+        return scan, {}
+    try:
+        found = label_regions(scan, landmarks)
+    except InvalidDataError:  # too few landmarks
+        return scan, {"region_source": "none"}
+    return replace(scan, labels=found.labels), found.attributes
 
 
 def _labelled(labels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -160,9 +179,11 @@ def _photographed(face: _Face, plan: Plan, renderer: Renderer, origin: Origin) -
     photographs = face.capture.photographs() if face.capture.photographs is not None else ()
     usable = [(photograph, photograph.camera) for photograph in photographs if photograph.camera is not None]
     if not usable:
+        problems = [str(photograph.attributes.get("camera_problem", "")) for photograph in photographs]
+        reason = next((f" ({problem})" for problem in problems if problem), "")
         raise InvalidDataError(
-            f"{face.capture.id}: {len(photographs)} photographs, none with a known camera; expected at least one "
-            f"for images = photo. Render the scan instead: --images render."
+            f"{face.capture.id}: {len(photographs)} photographs, none with a known camera{reason}; expected at least "
+            f"one for images = photo. Render the scan instead: --images render."
         )
     for photograph, camera in usable:
         yield _of_photograph(face, photograph, camera, plan, renderer, origin)

@@ -73,7 +73,7 @@ def sample_person(rng: np.random.Generator) -> Person:
     makeup = float(rng.uniform(0.3, 1.0)) if rng.uniform() < 0.25 else 0.0
     paint = decode(np.array([float(rng.uniform(120, 190)), float(rng.uniform(20, 80)), float(rng.uniform(40, 90))]))
     lip = skin * red * np.exp(rng.normal(0, 0.07, 3)).astype(np.float32)
-    fair = float(rng.uniform()) > 0.35 + 0.6 * tone
+    fair = float(rng.uniform()) > 0.35 + 1.1 * tone
     hair = _HAIR[int(rng.integers(2, 7)) if fair else int(rng.integers(0, 3))] * np.float32(np.exp(rng.normal(0, 0.15)))
     light_eyes = fair and rng.uniform() < 0.7
     return Person(
@@ -148,9 +148,10 @@ def paint(person: Person, points: Array, landmarks: Array | None) -> tuple[NDArr
     crease = 1.0 + 0.05 * noise.layers(points * np.array([1.0, 0.3, 0.3]), 1.1, 2)
     colour = _mix(colour, person.lip * np.ones((len(points), 1), np.float32) * crease[:, None], 0.85 * lips)
     gloss[:, 0] += lips * (0.4 * person.gloss + 0.9 * person.makeup)
-    opened = float(inner[:, 1].max() - inner[:, 1].min())
+    opened = float(landmarks[61:64, 1].mean() - landmarks[65:68, 1].mean())  # negative where rolled lips overlap
     if opened > 3.0:
-        colour = _mix(colour, _mouth_inside(points, landmarks), _smooth_inside(points, inner, 0.5) * front)
+        inside = _smooth_inside(points, inner, 0.5) * _behind_lips(points, landmarks[60:68]) * front
+        colour = _mix(colour, _mouth_inside(points, landmarks), inside)
     for eye in (landmarks[36:42], landmarks[42:48]):
         colour, gloss = _eye(person, points, eye, colour, gloss, front)
     return np.clip(colour, 0.004, 0.92).astype(np.float32), gloss.astype(np.float32)
@@ -191,7 +192,7 @@ def _beard(person: Person, points: Array, landmarks: Array, colour: NDArray[np.f
     jaw = _step(base - 14 - 0.22 * np.abs(x) + 0.02 * np.abs(x) ** 1.5 - y, -4, 10)
     moustache = _step(base - 1.0 - y, 0, 5) * _step(34 - np.abs(x - mouth[0]), 0, 10)
     # cheeks stay free in front, the whiskers go up before the ears
-    side = _step(np.abs(x) - 52, 0, 14) * _step(-y - 8, 0, 12)
+    side = _step(np.abs(x) - 50, 0, 22) * _step(-y - 2, 0, 40)
     area = np.maximum(np.maximum(jaw, moustache), side) * _step(z - landmarks[0, 2] + 12, -12, 6)
     area = area * _step(landmarks[8, 1] + 2 + 0.9 * (landmarks[8, 2] - z) * 0 - y, 40, -14)
     stubble = 0.75 + 0.35 * person.noise(points + 210.0, 0.9) + 0.2 * person.noise.layers(points + 77.0, 14.0, 2)
@@ -244,7 +245,7 @@ def _eye(
         centre = (eye[0] + eye[3]) / 2 + [0.0, 0.25 * height, 0.0]
         r = np.hypot(points[:, 0] - centre[0], points[:, 1] - centre[1])
         spokes = 1.0 + 0.18 * person.noise(points + 800.0, 0.8)
-        ball: Array = np.array([0.50, 0.45, 0.42]) * np.ones((len(points), 1)) * (1 - 0.25 * _step(r, 8, 15))[:, None]
+        ball: Array = np.array([0.42, 0.38, 0.36]) * np.ones((len(points), 1)) * (1 - 0.25 * _step(r, 8, 15))[:, None]
         ball = _mix(
             ball,
             person.iris * spokes[:, None] * (0.45 + 0.55 * _step(5.9 - r, 0, 1.4))[:, None],
@@ -262,6 +263,13 @@ def _mouth_inside(points: Array, landmarks: Array) -> Array:
     gaps = 1 - 0.35 * _step(np.abs(np.mod(points[:, 0] / 7.5 + 0.5, 1.0) - 0.5) - 0.45, 0, 0.05)
     dark = np.array([0.16, 0.035, 0.03]) * np.ones((len(points), 1))
     return _mix(dark.astype(np.float32), np.array([0.62, 0.57, 0.47]) * gaps[:, None], teeth)
+
+
+def _behind_lips(points: Array, inner: Array) -> NDArray[np.float64]:
+    """1 for points (N, 3) that lie in the mouth, 0 for the lips themselves; inner: (8, 3), landmarks 60 to 67."""
+    upper, lower = inner[:5], inner[[0, 7, 6, 5, 4]]
+    above, below = (np.interp(points[:, 0], lip[:, 0], lip[:, 2]) for lip in (upper, lower))
+    return _step((above + below) / 2 - points[:, 2], 2.0, 5.0)
 
 
 def _contours(mouth: Array) -> tuple[Array, Array]:

@@ -1,4 +1,5 @@
-"""Contact sheet of a data file: image with mask outline and landmarks, normals, facial regions, sample by sample."""
+"""Contact sheets of a data file: image with mask outline and landmarks, normals, facial regions, sample by sample; or
+the images alone, as many as it takes to judge a dataset at a glance."""
 
 from __future__ import annotations
 
@@ -32,25 +33,35 @@ REGION_COLOURS = (
 COUNT = 24
 CELL = 176
 """Pixels of one picture's side."""
+SMALL = 96
+"""The same on a sheet of images alone."""
+JPEG = (".jpg", ".jpeg")
 _GAP, _CAPTION, _MARGIN, _PER_ROW = 6, 20, 18, 2
 _INK, _SOFT, _PAPER, _MARK = (21, 24, 30), (90, 98, 112), (255, 255, 255), (255, 60, 60)
 
 
-def write_sheet(path: Path, store: Store, *, split: str | None = None, count: int = COUNT) -> list[str]:
-    """Write a contact sheet as PNG; returns the ids that it shows, spread evenly over the file.
+def write_sheet(
+    path: Path, store: Store, *, split: str | None = None, count: int = COUNT, images_only: bool = False
+) -> list[str]:
+    """Write a contact sheet; returns the ids that it shows, spread evenly over the file.
 
-    split: train, val or test; all when None.  count: samples at most.
+    path: JPEG when it ends so, else PNG.  split: train, val or test; all when None.  count: samples at most.
+    images_only: the images side by side, without maps and captions.
     Raises InvalidSettingError when the split is empty, OutputError when the file cannot be written.
     """
     indices = spread(store.indices(split), count)
     if not indices:
         there = ", ".join(sorted(set(store.splits)))
         raise InvalidSettingError(f"{store.path}: no samples of split {split}. The file has: {there}.")
-    picture = sheet([store[index] for index in indices], f"{store.attributes['dataset']}  {len(store)} samples")
+    if images_only:
+        picture = mosaic([store.image(index) for index in indices])
+    else:
+        picture = sheet([store[index] for index in indices], f"{store.attributes['dataset']}  {len(store)} samples")
     from PIL import Image
 
+    jpeg = path.suffix.lower() in JPEG
     with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, "PNG", optimize=True)
+        Image.fromarray(picture).save(temporary, "JPEG" if jpeg else "PNG", optimize=True, quality=85)
     return [store.ids[index] for index in indices]
 
 
@@ -64,6 +75,18 @@ def spread(indices: Sequence[int], count: int) -> list[int]:
         raise InvalidSettingError(f"count is {count}, expected at least 1.")
     kept = min(count, len(indices))
     return [indices[place * len(indices) // kept] for place in range(kept)]
+
+
+def mosaic(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """(H, W, 3) picture of images side by side, in rows about twice as wide as the whole is high."""
+    from PIL import Image
+
+    per_row = min(len(images), max(1, round((2 * len(images)) ** 0.5)))
+    canvas = Image.new("RGB", (per_row * SMALL, -(-len(images) // per_row) * SMALL), _PAPER)
+    for place, image in enumerate(images):
+        tile = Image.fromarray(image).resize((SMALL, SMALL), Image.Resampling.LANCZOS)
+        canvas.paste(tile, (place % per_row * SMALL, place // per_row * SMALL))
+    return np.asarray(canvas)
 
 
 def sheet(samples: Sequence[Sample], title: str) -> NDArray[np.uint8]:

@@ -20,7 +20,8 @@ K = [[900, 0, 150], [0, 900, 200], [0, 0, 1]]
 
 
 def obj_text() -> str:
-    vertices, uv, quads = template()
+    vertices, quads = template()
+    uv = [f"vt {0.5 + 0.25 * x:.6f} {0.5 + 0.25 * y:.6f}" for x, y, _ in vertices]
     lines = ["v {:.5f} {:.5f} {:.5f}".format(*vertex) for vertex in (vertices * 100).tolist()]
     return "\n".join(["mtllib 1_neutral.obj.mtl", *lines, *uv, *(quad.replace("/0", "") for quad in quads)]) + "\n"
 
