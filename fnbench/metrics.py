@@ -179,11 +179,16 @@ def errors(predicted: NDArray[np.floating], target: NDArray[np.floating], mask: 
     fixed = np.empty(np.count_nonzero(flat), np.int32)
     nonfinite, zero, off_unit, invalid = _errors(_rows(predicted), _rows(target), flat, fixed)
     if invalid:
-        raise InvalidDataError(
-            f"{invalid} of {len(fixed)} target normals inside the mask are zero, NaN or not of unit length; "
-            "expected a unit normal wherever the mask is set. Correct the mask or the target."
-        )
+        raise InvalidDataError(invalid_target(invalid, len(fixed)))
     return Errors(fixed, nonfinite, zero, off_unit)
+
+
+def invalid_target(invalid: int, count: int) -> str:
+    """What to say about targets inside the mask that are no unit normals."""
+    return (
+        f"{invalid} of {count} target normals inside the mask are zero, NaN or not of unit length; "
+        "expected a unit normal wherever the mask is set. Correct the mask or the target."
+    )
 
 
 def worst_errors(count: int) -> Errors:
