@@ -12,10 +12,10 @@ from fnbench.encodings import FLOORS
 from fnbench.evaluate import WATCHED, assemble, scope, some_of
 from fnbench.protocol import protocol_named
 from fnbench.record import EvalResult, Finding
-from fnbench.scoring import sample_row, score, truth
+from fnbench.scoring import score
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
-from fnbench.submission.examine import checked, refuse, surveyed, suspicions
+from fnbench.submission.examine import checked, examined_maps, refuse, surveyed, suspicions
 from fnbench.submission.numbers import SavedMaps, stops, warnings
 
 
@@ -93,17 +93,12 @@ def validate_submission(
     rules = protocol_named(protocol)
     within = scope(store, rules, split=split, exclude=exclude)
     submission, headers, findings = surveyed(path, store, within, declaration)
-    source = SavedMaps(submission, headers)
     usable = [
         index
         for index in within.indices
         if (header := headers.get(store.ids[index])) is not None and declaration.convention(header) is not None
     ]
-    remarks = []
-    for index, vectors in zip(usable, source.maps(store, usable), strict=True):
-        known = truth(store, index, rules)
-        row, _ = sample_row(vectors, known)
-        remarks.append(source.remark(store, index, known, vectors, row))
+    remarks = examined_maps(store, usable, rules, submission, headers)
     return [*findings, *stops(remarks, declaration), *warnings(remarks, declaration)]
 
 
