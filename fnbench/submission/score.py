@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,6 +32,7 @@ def evaluate_submission(
     workers: int = 1,
     scheduler: str | None = None,
     scratch: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
     """Score saved predictions on one split of a store; ``workers`` and the like as in ``fnbench.scoring.score``.
 
@@ -51,6 +52,7 @@ def evaluate_submission(
         workers=workers,
         scheduler=scheduler,
         scratch=scratch,
+        progress=progress,
     )
     refuse([*stops(scored.remarks, declaration)])
     kinds = {header.storage for header in headers.values()}
