@@ -108,11 +108,16 @@ class Camera:
         resample = np.array([[factor, 0, -box.x * factor], [0, factor, -box.y * factor], [0, 0, 1.0]])
         return Camera(resample @ self.K, self.world_to_camera, size, size, self.orthographic)
 
-    def view_directions(self) -> NDArray[np.float64]:
-        """(H, W, 3) unit vectors from the surface towards the camera, canonical frame, per pixel centre."""
+    def view_directions(self, mask: NDArray[np.bool_] | None = None) -> NDArray[np.float64]:
+        """Unit vectors from the surface towards the camera, canonical frame, per pixel centre.
+
+        mask: (H, W), only these pixels.
+        Returns (H, W, 3), or (K, 3) in row order of the mask.
+        """
+        grid = np.indices((self.height, self.width)) if mask is None else np.array(np.nonzero(mask))
+        rows, columns = grid + 0.5
         if self.orthographic:
-            return np.broadcast_to([0.0, 0.0, 1.0], (self.height, self.width, 3)).copy()
-        columns, rows = np.meshgrid(np.arange(self.width) + 0.5, np.arange(self.height) + 0.5)
+            return np.broadcast_to([0.0, 0.0, 1.0], (*rows.shape, 3)).copy()
         v = (rows - self.K[1, 2]) / self.K[1, 1]
         u = (columns - self.K[0, 2] - self.K[0, 1] * v) / self.K[0, 0]
         towards = np.stack([-u, v, np.ones_like(u)], -1)

@@ -33,6 +33,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -112,12 +113,15 @@ def contamination(training_data: str | Sequence[str] | None, card: DatasetCard) 
     """What a model's declared training data means for its score on a dataset.
 
     "unknown" when nothing is declared; "trained on this dataset"; "shares people: ..." when a source overlaps by
-    either card; else "none declared".
+    either card; else "none declared". Every word of the declaration is looked at.
+
+    >>> contamination("our scans, and Photoface/train", load_card("photoface"))
+    'trained on this dataset'
     """
-    if training_data is None:
+    sources = [training_data] if isinstance(training_data, str) else list(training_data or ())
+    names = {word.lower() for source in sources for word in re.findall(r"[\w-]+", source)}
+    if not names or "unknown" in names:
         return "unknown"
-    sources = [training_data] if isinstance(training_data, str) else list(training_data)
-    names = {source.split()[0].split("/")[0].strip(",;:").lower() for source in sources if source.strip()}
     if card.name in names:
         return "trained on this dataset"
     cards = {name: load_card(name) for name in names & set(card_names())}

@@ -155,6 +155,28 @@ def encoded(normals: NDArray[np.floating], encoding: str, dtype: Any = np.uint8)
     return np.clip(np.rint(normals.astype(np.float64) * scale + offset), 0, 2 * half - 1).astype(dtype)
 
 
+SURE_FIT = 0.8
+"""A ratio of ``fitting_encoding`` below which it can be told: rounded codes give 0.3 to 0.7, truncated 0.75 to 1."""
+
+
+def fitting_encoding(codes: NDArray[Any]) -> tuple[str, float]:
+    """The integer encoding under which vectors are nearest to unit length, and how clear that is.
+
+    codes: (K, 3) 8-bit codes, K > 0.
+    Returns the name, and its mean deviation from length 1 relative to that of the next best.
+
+    >>> fitting_encoding(encoded(np.array([[0.6, 0.0, 0.8], [0.0, -0.6, 0.8]]), "128"))[0]
+    '128'
+    """
+    values = codes.astype(np.uint8)
+    off = {
+        name: float(np.abs(np.linalg.norm(decoded(values, name), axis=-1) - 1).mean())
+        for name in ("127.5", "128", "127")
+    }
+    best, second = sorted(off, key=lambda name: off[name])[:2]
+    return best, off[best] / max(off[second], 1e-12)
+
+
 def floor_of(kind: str) -> tuple[float, float]:
     """Mean and worst error in degrees that a storage costs by itself: "8 bit", "16 bit", "float16", "float32"."""
     return FLOORS[kind]

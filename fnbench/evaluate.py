@@ -9,12 +9,13 @@ in exact arithmetic, so that order, batch size and number of processes change no
 
 from __future__ import annotations
 
+import hashlib
 import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
@@ -34,7 +35,7 @@ from fnbench.metrics import angular_error
 from fnbench.models.load import load_estimator
 from fnbench.protocol import PIXEL_GROUPS, Protocol, check_sample, protocol_named
 from fnbench.record import EvalResult, Finding, tallies, text_hash
-from fnbench.scoring import CHUNK, OFF_UNIT_LIMIT, Scored, Truth, Vectors, off_unit_error, score
+from fnbench.scoring import OFF_UNIT_LIMIT, Scored, Truth, Vectors, off_unit_error, score
 from fnbench.store import Store
 
 if TYPE_CHECKING:
@@ -63,12 +64,23 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class ModelRecipe:
-    """How to load a model by name; what travels to workers, which load it once each."""
+    """How to load a model by name; what travels to workers, which load it once each.
+
+    content: hash of the weights and of a model file of the user, so that a worker that lives on never answers with
+    what was there before under the same name.
+    """
 
     name: str
     weights: Path | None = None
     device: str | None = None
     untrained: bool = False
+    content: str = field(default="", init=False)
+
+    def __post_init__(self) -> None:
+        source = Path(self.name.rpartition(":")[0])
+        files = [path for path in (self.weights, source) if path is not None and path.is_file()]
+        hashes = (hashlib.sha256(path.read_bytes()).hexdigest() for path in files)
+        object.__setattr__(self, "content", text_hash(hashes))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -101,6 +113,7 @@ def evaluate(
     workers: int = 1,
     scheduler: str | None = None,
     scratch: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
     """Score a model on one split of a store.
 
@@ -108,7 +121,7 @@ def evaluate(
     protocol: name, see ``fnbench.protocol``.  split: train, val or test.  batch: images per call of ``predict``.
     limit: only the first samples by id; the result is marked partial and never ranked.
     exclude: ids left out on purpose; they stand in the record.  seed: of the bootstrap.
-    workers, scheduler, scratch: see ``fnbench.scoring.score``; no number depends on them.
+    workers, scheduler, scratch, progress: see ``fnbench.scoring.score``; no number depends on them.
     Raises InvalidDataError or InvalidSettingError before anything is predicted when the store does not fit the
     protocol, InvalidPredictionError when the model does not return unit normals.
     """
@@ -125,10 +138,11 @@ def evaluate(
         ModelSource(model, batch),
         within.indices,
         watched=some_of(within.indices, WATCHED),
-        chunk=batch * -(-CHUNK // batch),
+        batch=batch,
         workers=workers,
         scheduler=scheduler,
         scratch=scratch,
+        progress=progress,
     )
     findings += [Finding(found.code, "WARN", found.text) for found in diagnose(scored.cases, quick=True)]
     about = provenance(estimator)

@@ -36,6 +36,27 @@ def read_mask(path: Path) -> NDArray[np.uint8]:
     return pixels[..., 0].copy()
 
 
+def binary_mask(path: Path, *, threshold: int | None = None) -> NDArray[np.bool_]:
+    """A mask from an image, True where it is set.
+
+    threshold: set is what lies above it; needed when the picture has more than two values (a soft mask). Without it
+    the larger of two values is set, whether they are written 0 and 1 or 0 and 255; a picture of one value is all set
+    or, when it is 0, all empty.
+    Raises InvalidDataError for a soft mask without a threshold; the message shows its values.
+    """
+    values = read_mask(path)
+    if threshold is not None:
+        return values > threshold
+    found = np.unique(values)
+    if len(found) > 2:
+        raise InvalidDataError(
+            f"{path}: a mask of {len(found)} values between {found[0]} and {found[-1]}, expected two, such as 0 and "
+            "255. A soft mask needs a stated threshold: write it with two values.",
+            code="FM-25",
+        )
+    return values == found[-1] if found[-1] > 0 else values > 0
+
+
 def _open(path: Path, modes: tuple[str, ...]):  # type: ignore[no-untyped-def]  # Pillow is imported lazily
     from PIL import Image, ImageOps, UnidentifiedImageError
 

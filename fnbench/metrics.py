@@ -75,7 +75,9 @@ _ATAN = (
     0.05024761991068078,
     -0.025316477823864782,
 )
-_FIXED_THRESHOLDS = np.array([threshold * UNIT for threshold in THRESHOLDS], np.int32)
+_BIN_SHIFT = 21  # fixed >> _BIN_SHIFT is the bin: BIN * UNIT == 2**21
+_FIRST_ABOVE = np.searchsorted(np.array(THRESHOLDS) / BIN, np.arange(BINS + 1), side="right").astype(np.int8)
+"""For each bin, the first of THRESHOLDS above its errors; their number when there is none."""
 _TAN_22_5 = 0.41421356237309503
 _DEGREES = 57.29577951308232
 
@@ -179,11 +181,16 @@ def errors(predicted: NDArray[np.floating], target: NDArray[np.floating], mask: 
     fixed = np.empty(np.count_nonzero(flat), np.int32)
     nonfinite, zero, off_unit, invalid = _errors(_rows(predicted), _rows(target), flat, fixed)
     if invalid:
-        raise InvalidDataError(
-            f"{invalid} of {len(fixed)} target normals inside the mask are zero, NaN or not of unit length; "
-            "expected a unit normal wherever the mask is set. Correct the mask or the target."
-        )
+        raise InvalidDataError(invalid_target(invalid, len(fixed)))
     return Errors(fixed, nonfinite, zero, off_unit)
+
+
+def invalid_target(invalid: int, count: int) -> str:
+    """What to say about targets inside the mask that are no unit normals."""
+    return (
+        f"{invalid} of {count} target normals inside the mask are zero, NaN or not of unit length; "
+        "expected a unit normal wherever the mask is set. Correct the mask or the target."
+    )
 
 
 def worst_errors(count: int) -> Errors:
@@ -245,12 +252,10 @@ class GroupSums:
 
 def group_sums(fixed: NDArray[np.int32], labels: NDArray[np.uint8], groups: int) -> GroupSums:
     """Sums per label; fixed, labels: (K,), labels below ``groups``."""
-    found = GroupSums(
-        np.zeros(groups, np.int64), np.zeros(groups, np.int64), np.zeros((groups, len(THRESHOLDS)), np.int64)
-    )
-    _grouped(fixed, labels, _FIXED_THRESHOLDS, found.n, found.total, found.below)
-    found.below[:] = np.cumsum(found.below, axis=1)
-    return found
+    n, total = np.zeros(groups, np.int64), np.zeros(groups, np.int64)
+    first = np.zeros((groups, len(THRESHOLDS) + 1), np.int64)
+    _grouped(fixed, labels, _FIRST_ABOVE, n, total, first)
+    return GroupSums(n, total, np.cumsum(first[:, :-1], axis=1))
 
 
 def image_metrics(one: Tally) -> dict[str, float]:
@@ -477,16 +482,13 @@ def _in_bins(fixed: Any, wanted: Any, count: Any) -> Any:  # (K,) int32, (B,) bo
 
 
 @compiled
-def _grouped(fixed: Any, labels: Any, limits: Any, n: Any, total: Any, below: Any) -> Any:  # (K,), (K,), (T,), (G,) ...
+def _grouped(fixed: Any, labels: Any, first_above: Any, n: Any, total: Any, first: Any) -> Any:  # (K,), (K,), ...
     for j in range(fixed.size):
         group = labels[j]
         error = fixed[j]
         n[group] += 1
         total[group] += error
-        for k in range(limits.size):
-            if error < limits[k]:
-                below[group, k] += 1  # counted at the first threshold only; cumulated by the caller
-                break
+        first[group, first_above[error >> _BIN_SHIFT]] += 1
 
 
 @compiled

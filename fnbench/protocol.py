@@ -135,10 +135,8 @@ def landmark_hull(landmarks: NDArray[np.floating], height: int, width: int) -> N
     corners = _convex_hull(points)
     if len(corners) < 3:
         return None
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
-    inside = np.ones((height, width), np.bool_)
-    for (x0, y0), (x1, y1) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        inside &= (x1 - x0) * (y - y0) - (y1 - y0) * (x - x0) >= 0
+    inside = np.zeros((height, width), np.bool_)
+    _fill_convex(corners, inside)
     return inside
 
 
@@ -210,13 +208,30 @@ def partition_labels(
     target: (H, W, 3) unit normals.  mask, region: (H, W).  distance: (H, W), ``edge_distance`` of the mask.
     Returns one (K,) uint8 per partition, in row order of the mask.
     """
-    views = camera.view_directions()[mask]
-    facing = np.digitize(angular_error(target[mask], views), FACING_BINS[1:-1])
-    edge = np.digitize(distance[mask], EDGE_BINS[1:-1], right=True)
-    labels = region[mask]
+    angle = angular_error(target[mask], camera.view_directions(mask))
+    facing, edge = np.zeros(len(angle), np.uint8), np.zeros(len(angle), np.uint8)
+    steps = distance[mask]
+    for bound in FACING_BINS[1:-1]:  # a comparison per bin is several times faster than numpy.digitize
+        facing += angle >= bound
+    for bound in EDGE_BINS[1:-1]:
+        edge += steps > bound
+    labels = region[mask].astype(np.uint8)
     if labels.size and labels.max() >= len(REGIONS):
         raise InvalidDataError(f"region label {int(labels.max())}, expected 0 to {len(REGIONS) - 1}.")
-    return labels.astype(np.uint8), facing.astype(np.uint8), edge.astype(np.uint8)
+    return labels, facing, edge
+
+
+def membership(masks: Mapping[str, NDArray[np.bool_] | None], distance: NDArray[np.int32]) -> NDArray[np.uint8]:
+    """(H, W) uint8: bit k is set where a pixel belongs to row k of SENSITIVITY.
+
+    masks: by kind; None where a sample has no such mask.  distance: ``edge_distance`` of the protocol's mask.
+    """
+    members = np.zeros(distance.shape, np.uint8)
+    rows = [*(masks[kind] for kind in MASKS), *(distance > pixels for pixels in EROSIONS)]
+    for bit, row in enumerate(rows):
+        if row is not None:
+            members |= row.view(np.uint8) << np.uint8(bit)
+    return members
 
 
 def sample_bins(attributes: Mapping[str, Any]) -> dict[str, str]:
@@ -261,6 +276,26 @@ def _convex_hull(points: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def _turn(a: tuple[float, float], b: tuple[float, float], c: tuple[float, float]) -> float:
     return (b[0] - a[0]) * (c[1] - a[1]) - (b[1] - a[1]) * (c[0] - a[0])
+
+
+@compiled
+def _fill_convex(corners: Any, inside: Any) -> Any:  # (C, 2) x, y; (H, W) bool
+    # In every row the pixels inside are one run: each edge cuts it from the right or from the left.
+    height, width = inside.shape
+    for r in range(height):
+        y = r + 0.5
+        first, last = 0, width - 1
+        for i in range(len(corners)):
+            x0, y0 = corners[i]
+            x1, y1 = corners[(i + 1) % len(corners)]
+            level = (x1 - x0) * (y - y0)
+            rise = y1 - y0
+            while first <= last and rise >= 0 and level - rise * (last + 0.5 - x0) < 0:
+                last -= 1
+            while first <= last and rise <= 0 and level - rise * (first + 0.5 - x0) < 0:
+                first += 1
+        for c in range(first, last + 1):
+            inside[r, c] = True
 
 
 @compiled

@@ -7,7 +7,7 @@ steps inside the few bins that hold a wanted rank. The counts do not depend on t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryFile
 from types import TracebackType
@@ -25,7 +25,6 @@ MEMORY = 2**25
 
 _SHIFT = 17
 _STEPS = 1 << _SHIFT  # steps per bin; 64 bins per degree
-_CHUNK = 2**22
 
 
 class ErrorPool:
@@ -41,6 +40,7 @@ class ErrorPool:
         self._held: list[NDArray[np.int32]] = []
         self._count = 0
         self._file: IO[bytes] | None = None
+        self._spilled: list[int] = []  # how many errors each piece in the file has
         self._files: list[Path] = []
 
     def __enter__(self) -> ErrorPool:
@@ -64,23 +64,30 @@ class ErrorPool:
         if self._count > self._memory:
             self._spill()
 
-    def chunks(self) -> Iterator[NDArray[np.int32]]:
-        """All errors, in pieces that fit into memory."""
+    def chunks(self, without: Container[int] = ()) -> Iterator[NDArray[np.int32]]:
+        """All errors, in the pieces in which they were added; files come last, as one piece each.
+
+        without: numbers of pieces to leave out, in the order of adding.
+        """
         if self._file is not None:
             self._file.seek(0)
-            while piece := self._file.read(_CHUNK * 4):
-                yield np.frombuffer(piece, np.int32)
+            for number, count in enumerate(self._spilled):
+                piece = self._file.read(4 * count)
+                if number not in without:
+                    yield np.frombuffer(piece, np.int32)
+        for number, fixed in enumerate(self._held, len(self._spilled)):
+            if number not in without:
+                yield fixed
         for path in self._files:
             yield np.fromfile(path, np.int32)
-        yield from self._held
 
     def quantiles(self) -> dict[str, float]:
         """The exact QUANTILES over all errors, in degrees."""
         return exact_quantiles(self.chunks)
 
     def close(self) -> None:
-        """Let go of the memory and of the temporary file."""
-        self._held = []
+        """Let go of the memory and of the temporary file; the pool is then empty."""
+        self._held, self._spilled, self._files = [], [], []
         self._count = 0
         if self._file is not None:
             self._file.close()
@@ -93,6 +100,7 @@ class ErrorPool:
             self._file.seek(0, 2)
             for fixed in self._held:
                 self._file.write(np.ascontiguousarray(fixed).data)
+                self._spilled.append(len(fixed))
             self._file.flush()
         except OSError as error:
             raise output_error((self._folder or Path("temporary folder")) / "errors of all pixels", error) from error
@@ -100,10 +108,14 @@ class ErrorPool:
         self._count = 0
 
 
-def exact_quantiles(chunks: Callable[[], Iterable[NDArray[np.int32]]]) -> dict[str, float]:
+def exact_quantiles(
+    chunks: Callable[[], Iterable[NDArray[np.int32]]],
+    summed: Callable[[NDArray[np.int64]], NDArray[np.int64]] = lambda counts: counts,
+) -> dict[str, float]:
     """QUANTILES of errors that are read twice, by numpy's "linear" rule.
 
     chunks: called once per pass; yields (K,) int32 fixed errors.
+    summed: adds counts over the processes that each hold a share of the errors.
     Returns degrees by name.
 
     >>> exact_quantiles(lambda: [np.array([1, 3], np.int32) * 2**23])["median"]
@@ -112,6 +124,7 @@ def exact_quantiles(chunks: Callable[[], Iterable[NDArray[np.int32]]]) -> dict[s
     counts = np.zeros((WORST >> _SHIFT) + 1, np.int64)
     for fixed in chunks():
         _coarse(fixed, counts)
+    counts = summed(counts)
     cumulated = np.cumsum(counts)
     n = int(cumulated[-1])
     if n == 0:
@@ -124,6 +137,7 @@ def exact_quantiles(chunks: Callable[[], Iterable[NDArray[np.int32]]]) -> dict[s
     fine = np.zeros((len(wanted), _STEPS), np.int64)
     for fixed in chunks():
         _inside(fixed, slot_of_bin, fine)
+    fine = summed(fine)
     below = np.cumsum(fine, axis=1)
     inside = ranks - (cumulated[bins] - counts[bins])
     found = [

@@ -8,7 +8,7 @@ Rows are keyed by id and sums are integers, so it does not matter who scored wha
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
@@ -25,12 +25,12 @@ from fnbench.doctor import Case
 from fnbench.errors import InvalidDataError, InvalidPredictionError
 from fnbench.metrics import Errors
 from fnbench.protocol import (
-    EROSIONS,
     MASKS,
     PARTITIONS,
-    PIXEL_GROUPS,
+    SENSITIVITY,
     Protocol,
     edge_distance,
+    membership,
     partition_labels,
     protocol_mask,
     sample_bins,
@@ -41,7 +41,8 @@ from fnbench.scale import outcomes
 from fnbench.store import Store
 
 CHUNK = 64
-"""Samples of one task, at least."""
+"""Samples of one task, at most, as far as batches allow; fewer when there would be too few tasks to share out."""
+_TASKS_EACH = 4
 
 OFF_UNIT_LIMIT = 0.01
 """Share of pixels of another length above which the predictions are taken to be coded, not normals."""
@@ -54,6 +55,7 @@ class Truth:
     """What a store says about one sample, as far as scoring needs it.
 
     full, mask: (H, W) bool, all pixels with known normals, and those that count.  normals: (H, W, 3) float32.
+    members: (H, W) uint8, to which rows of the mask sensitivity a pixel belongs (``protocol.membership``).
     labels: one (K,) uint8 per partition of the pixels that count.
     """
 
@@ -63,7 +65,7 @@ class Truth:
     normals: NDArray[np.float32]
     full: NDArray[np.bool_]
     mask: NDArray[np.bool_]
-    others: Mapping[str, NDArray[np.bool_]]
+    members: NDArray[np.uint8]
     labels: tuple[NDArray[np.uint8], ...]
     bins: Mapping[str, str]
 
@@ -118,19 +120,22 @@ def score(
     indices: Sequence[int],
     *,
     watched: Sequence[int] = (),
-    chunk: int = CHUNK,
+    batch: int = 1,
     workers: int = 1,
     scheduler: str | None = None,
     scratch: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
     """Score the samples at ``indices``.
 
-    watched: indices whose maps come back as cases.  chunk: samples per task.
+    watched: indices whose maps come back as cases.  batch: a task gets a multiple of this many samples.
     workers: processes on this machine.  scheduler: address of a Dask cluster instead; ``scratch`` is then a folder
-    that its workers share.
+    that its workers share.  progress: called with the samples done and all of them.
     Raises the first error of a task.
     """
     spread = workers > 1 or scheduler is not None
+    share = -(-len(indices) // (_TASKS_EACH * workers)) if spread else CHUNK
+    chunk = batch * -(-min(CHUNK, share) // batch)
     with TemporaryDirectory(dir=scratch, prefix=".fnbench-errors-", ignore_cleanup_errors=True) as folder:
         job = Job(store, rules, source, frozenset(watched), folder if spread else None)
         tasks = [tuple(indices[start : start + chunk]) for start in range(0, len(indices), chunk)]
@@ -146,6 +151,8 @@ def score(
                     assert outcome.value is not None  # an outcome has a value or an error
                     parts.append(outcome.value)
                     pool.add(outcome.value.errors)
+                    if progress is not None:
+                        progress(sum(len(part.rows) for part in parts), len(indices))
             quantiles = pool.quantiles()
     return Scored(
         [row for part in parts for row in part.rows],
@@ -186,8 +193,6 @@ def truth(store: Store, index: int, rules: Protocol) -> Truth:
             code="FM-24",
         )
     distance = edge_distance(mask)
-    others = {f"mask {kind}": other for kind, other in masks.items() if other is not None}
-    others |= {f"eroded {pixels} px": distance > pixels for pixels in EROSIONS}
     return Truth(
         store.ids[index],
         store.subjects[index],
@@ -195,7 +200,7 @@ def truth(store: Store, index: int, rules: Protocol) -> Truth:
         target.normals,
         target.mask,
         mask,
-        others,
+        membership(masks, distance),
         partition_labels(target.normals, mask, distance, region, store.camera(index)),
         sample_bins(store.sample_attributes(index)),
     )
@@ -270,15 +275,18 @@ def _groups(predicted: Vectors | None, known: Truth, found: Errors) -> metrics.G
         if predicted is None
         else metrics.errors(predicted, known.normals, beyond)
     )
-    for name in PIXEL_GROUPS[-len(MASKS) - len(EROSIONS) :]:
-        member = known.others.get(name)
-        if member is None:
-            parts.append(metrics.group_sums(found.fixed[:0], np.empty(0, np.uint8), 1))
-            continue
-        fixed = np.concatenate([found.fixed[member[known.mask]], outside.fixed[member[beyond]]])
-        parts.append(metrics.group_sums(fixed, np.zeros(len(fixed), np.uint8), 1))
+    parts.append(_sensitivity(found.fixed, known.members[known.mask], outside.fixed, known.members[beyond]))
     return metrics.GroupSums(
         np.concatenate([part.n for part in parts]),
         np.concatenate([part.total for part in parts]),
         np.concatenate([part.below for part in parts]),
     )
+
+
+def _sensitivity(*pairs: NDArray[Any]) -> metrics.GroupSums:
+    """Sums per row of SENSITIVITY; pairs: errors, membership, errors, membership."""
+    patterns = 2 ** len(SENSITIVITY)
+    tables = [metrics.group_sums(fixed, members, patterns) for fixed, members in zip(*[iter(pairs)] * 2, strict=True)]
+    belongs = (np.arange(patterns) >> np.arange(len(SENSITIVITY))[:, None]) & 1
+    n, total, below = (sum(getattr(table, name) for table in tables) for name in ("n", "total", "below"))
+    return metrics.GroupSums(belongs @ n, belongs @ total, belongs @ below)

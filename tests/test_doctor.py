@@ -12,9 +12,12 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from fnbench.cli import main
-from fnbench.doctor import Case, background_counted, diagnose, permuted, spelled
+from fnbench.doctor import Case, diagnose, permuted, spelled
+from fnbench.encodings import encoded
 from fnbench.evaluate import evaluate
 from fnbench.frames import signed_permutations
+from fnbench.metrics import angular_error
+from fnbench.png import write_png
 from fnbench.store import Store
 from fnbench.submission import Declaration, examined
 from tests.results import bumpy_normals, bumpy_store, good_predictions, imperfect, save_maps
@@ -152,10 +155,68 @@ def test_the_repair_is_told_in_the_declared_frame(store: Store, maps: Maps) -> N
     assert spelled(permuted("-x,-y,-z") @ permuted("opencv")) in found[0].option
 
 
-def test_background_that_counts_is_seen() -> None:
-    normals, mask = bumpy_normals(64, 0)
-    assert background_counted([(normals, mask)]) == ""
-    assert "the background seems to count" in background_counted([(normals, np.ones_like(mask))])
+def test_background_that_counts_is_seen(store: Store, maps: Maps) -> None:
+    """A mask that is set everywhere, with the background as a wall that the predictions do not follow."""
+    everywhere = [
+        Case(c.id, imperfect(c.predicted, 30, i, 0), bumpy_normals(64, i)[0], np.ones_like(c.mask), c.rotation)
+        for i, c in enumerate(cases(store, maps))
+    ]
+    (found,) = diagnose(everywhere)
+    assert found.code == "FM-26"
+    assert "the background seems to count" in found.what
+    assert "Correct the mask" in found.option
+    assert (found.confidence, found.agreeing) == ("high", 1)
+    inside = [angular_error(c.predicted, c.target)[bumpy_normals(64, i)[1]] for i, c in enumerate(everywhere)]
+    assert found.after == pytest.approx(np.mean([one.mean() for one in inside]), abs=0.7)
+
+
+@pytest.mark.parametrize("coding", ["127.5", "128", "127"])
+@pytest.mark.parametrize("declared", ["127.5", "128", "127", None])
+def test_the_coding_of_8_bit_maps_is_named(
+    store: Store, maps: Maps, tmp_path: Path, coding: str, declared: str | None
+) -> None:
+    for name, one in maps.items():
+        write_png(tmp_path / "maps" / f"{name}.png", encoded(one, coding, np.uint8))
+    found, _ = examined(tmp_path / "maps", store, Declaration("codes", encoding=declared, allow_8bit=True))
+    if coding == declared:
+        assert found == []
+        return
+    (diagnosis,) = found
+    assert diagnosis.code == ("FM-11" if declared is None else "FM-13")
+    assert diagnosis.option == f"Add --encoding {coding}."
+    assert diagnosis.confidence != "low"
+    assert diagnosis.after is not None
+    assert diagnosis.after < 12
+
+
+def test_codes_and_axes_are_both_named(store: Store, maps: Maps, tmp_path: Path) -> None:
+    for name, one in maps.items():
+        write_png(tmp_path / "maps" / f"{name}.png", encoded(one * np.float32([1, -1, -1]), "128", np.uint8))
+    found, _ = examined(tmp_path / "maps", store, Declaration("codes"))
+    assert [one.option for one in found] == ["Add --encoding 128.", "Add --frame opencv."]
+
+
+def test_resized_and_not_renormalised_is_named(store: Store, maps: Maps, tmp_path: Path) -> None:
+    from scipy.ndimage import uniform_filter
+
+    folder = save_maps(tmp_path, {name: 0.85 * p + 0.15 * uniform_filter(p, (3, 3, 1)) for name, p in maps.items()})
+    (found,), _ = examined(folder, store, Declaration("resized"))
+    assert found.code == "FM-18"
+    assert "12 of 12 maps hold vectors shorter than 1" in found.what
+    assert found.before == found.after
+
+
+def test_a_single_copy_is_named(store: Store, maps: Maps) -> None:
+    (found,) = diagnose(cases(store, {**maps, "p001": maps["p000"]}))
+    assert found.code == "FM-20"
+    assert "2 of 12 images have the same prediction" in found.what
+
+
+def test_the_doctor_also_says_what_the_numbers_show(store: Store, maps: Maps, tmp_path: Path) -> None:
+    truth = {name: store.target(index).normals for index, name in enumerate(store.ids)}
+    found, findings = examined(save_maps(tmp_path, truth), store, Declaration("truth"))
+    assert found == []
+    assert "FM-21" in {finding.code for finding in findings}
 
 
 def test_the_verb_names_the_mistake_and_changes_nothing(store: Store, maps: Maps, tmp_path: Path) -> None:
@@ -177,7 +238,7 @@ def test_the_doctor_looks_at_codes_that_nobody_declared(store: Store, maps: Maps
     folder = save_maps(tmp_path / "maps", coded)
     found, findings = examined(folder, store, Declaration("codes"))
     assert "FM-11" in {finding.code for finding in findings}
-    assert [diagnosis.code for diagnosis in found] == ["FM-15"]
+    assert [diagnosis.code for diagnosis in found] == ["FM-11", "FM-15"]
 
 
 def test_eval_warns_about_a_model_in_another_frame(store: Store, maps: Maps) -> None:

@@ -221,6 +221,17 @@ def test_fm13_mixed_storage_stops_and_the_wrong_coding_warns(store: Store, maps:
     assert "0.63 degrees on average and 1.16 at worst" in texts(result, "FM-13")[0]
 
 
+def test_fm13_files_of_one_set_that_are_coded_differently_stop(store: Store, maps: Maps, tmp_path: Path) -> None:
+    for name, one in maps.items():
+        write_png(tmp_path / "maps" / f"{name}.png", encoded(one, "128" if name == "p002" else "127.5", np.uint8))
+    words = [
+        "the files of this set are coded differently",
+        r"127\.5 fits 3 \(e\.g\. p000\)",
+        r"128 fits 1 \(e\.g\. p002\)",
+    ]
+    assert_stops(tmp_path / "maps", store, "FM-13", words, encoding="127.5", allow_8bit=True)
+
+
 def test_fm14_exchanged_red_and_blue_are_named(store: Store, maps: Maps, tmp_path: Path) -> None:
     folder = save_maps(tmp_path / "maps", {name: one[..., ::-1] for name, one in maps.items()})
     assert_stops(folder, store, "FM-14", ["red and blue are exchanged", "--order bgr", "--as-is"])

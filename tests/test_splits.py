@@ -28,7 +28,7 @@ def test_the_splits_of_every_dataset_are_disjoint_by_subject(name):
         assert all(members.values())
 
 
-def test_the_same_person_within_one_dataset_is_an_error():
+def test_fm47_the_same_person_within_one_dataset_is_an_error():
     (leak,) = leaks({"florence": ["subject_01", "subject_02"]}, {"florence": ["subject_02", "subject_03"]})
     assert (leak.code, leak.certain, leak.who) == ("FM-47", True, ("subject_02",))
     assert leak.line() == "FM-47 error: florence: 1 of 2 test subjects are in the training data: subject_02"
@@ -43,7 +43,7 @@ def test_cards_say_which_datasets_share_people(a, b):
     assert share_people(a, b)
 
 
-def test_people_of_sets_that_share_them_are_compared_by_name_where_that_is_possible():
+def test_fm48_people_of_sets_that_share_them_are_compared_by_name_where_that_is_possible():
     (leak,) = leaks({"mica": ["LYHM/00012", "LYHM/00013"]}, {"headspace": ["00012", "01519"]})
     assert (leak.code, leak.certain, leak.who) == ("FM-47", False, ("00012",))
     (leak,) = leaks({"realy": ["a", "b"]}, {"headspace": ["00012"]})

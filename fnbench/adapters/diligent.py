@@ -31,7 +31,7 @@ from fnbench.adapters.contract import (
 )
 from fnbench.errors import FnbenchError, InvalidDataError
 from fnbench.frames import to_canonical
-from fnbench.images import read_mask
+from fnbench.images import binary_mask
 from fnbench.png import read_png
 from fnbench.types import Capture, NormalMap, Photograph
 
@@ -81,13 +81,14 @@ class Diligent:
         """One object: measured normals, and one picture per light."""
         folder = self._folder(capture_id)
         files = entries(folder)
-        mask = read_mask(required(folder, files, "mask.png")) > 127
+        mask = binary_mask(required(folder, files, "mask.png"))
         target = read_normals(required(folder, files, "Normal_gt.mat"), mask)
         exposures = self.exposures(capture_id)
         if exposures.intensity.shape[1:3] != mask.shape:
             raise InvalidDataError(
                 f"{folder}: pictures of {exposures.intensity.shape[1:3]} and a mask of {mask.shape} pixels, "
-                f"expected one size."
+                f"expected one size. Masks are not resized: copy the one that belongs to the pictures.",
+                code="FM-25",
             )
         return Capture(
             id=capture_id,
@@ -133,7 +134,10 @@ def read_normals(path: Path, mask: NDArray[np.bool_]) -> NormalMap:
         raise InvalidDataError(f"{path}: the variable Normal_gt is missing, found {held}.")
     native = np.asarray(variables["Normal_gt"], np.float64)
     if native.shape != (*mask.shape, 3):
-        raise InvalidDataError(f"{path}: normals of shape {native.shape}, expected {(*mask.shape, 3)} as mask.png.")
+        raise InvalidDataError(
+            f"{path}: normals of shape {native.shape}, expected {(*mask.shape, 3)} as mask.png. Copy both again.",
+            code="FM-25",
+        )
     length = np.linalg.norm(native, axis=-1)
     known = mask & (np.abs(length - 1) < 0.02)
     if not known.any():

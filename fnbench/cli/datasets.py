@@ -64,22 +64,18 @@ def validate_dataset(
     """
     import json
 
+    from fnbench.cli.bar import bar
     from fnbench.files import write_text
     from fnbench.registry import resolve
     from fnbench.validate import validate
 
-    found = validate(resolve(name, "dataset")(root), limit=limit, locate=locate, progress=_bar)
+    found = validate(resolve(name, "dataset")(root), limit=limit, locate=locate, progress=bar("captures"))
     if json_file is not None:
         write_text(json_file, json.dumps(found.anonymous(), indent=2) + "\n")
     if problems_file is not None:
         write_text(problems_file, "".join(f"{one.kind}\t{one.capture}\t{one.text}\n" for one in found.problems))
     click.echo("\n".join(found.lines()))
     sys.exit(0 if found.ok else 1)
-
-
-def _bar(done: int, total: int) -> None:
-    if sys.stderr.isatty():
-        click.echo(f"\r\033[K{done} of {total} captures" + ("\n" if done == total else ""), nl=False, err=True)
 
 
 @datasets.command("leaks")

@@ -81,6 +81,7 @@ def evaluate(
         fnbench eval --model crossmodal --weights crossmodal.safetensors --data florence.h5 --out run
         fnbench eval --predictions maps --name dsine --source dsine --data florence.h5 --out run
     """
+    from fnbench.cli.bar import bar
     from fnbench.record import write_record
     from fnbench.store import Store
 
@@ -96,6 +97,7 @@ def evaluate(
         "workers": workers,
         "scheduler": scheduler,
         "scratch": out.resolve() if scheduler is not None else None,
+        "progress": bar("samples"),
     }
     with Store(data) as store:
         if predictions is not None:

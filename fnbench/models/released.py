@@ -103,7 +103,7 @@ def convert_crossmodal(source: Path, out: Path, *, normal_stem: bool = False) ->
         ARCHITECTURE,
         {"width": 64, "normal_stem": normal_stem},
         licence=LICENCE,
-        training_data="as released by the authors (not documented in the release)",
+        training_data="unknown: the release does not say",
         recipe=CONVERSION,
         source_sha256=sha256_of(source),
         preprocessing={"size": None, "multiple": 32},

@@ -7,21 +7,24 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from fnbench.doctor import IMAGES, Case, Diagnosis, background_counted, diagnose
+from fnbench.doctor import IMAGES, Case, Diagnosis, diagnose
 from fnbench.errors import InvalidPredictionError
 from fnbench.evaluate import Scope, scope, some_of
 from fnbench.files import write_text
 from fnbench.maps import Header
 from fnbench.protocol import Protocol, protocol_named
 from fnbench.record import Finding
-from fnbench.scoring import truth
+from fnbench.scoring import sample_row, truth
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
 from fnbench.submission.headers import header_problems
-from fnbench.submission.numbers import SavedMaps
+from fnbench.submission.numbers import Remark, SavedMaps, stops, warnings
 from fnbench.submission.pairing import Submission, open_submission
+from fnbench.submission.storage import miscoded, shortened
 
 _SHOWN = 20
+_USUAL = "127.5"
+"""What codes that nobody declared are first decoded by."""
 _CONVENTIONS = ("FM-06", "FM-14", "FM-15", "FM-17")
 """Mistakes that the cheap part of the doctor may stop a run for; the others are found by the full checks."""
 
@@ -36,19 +39,40 @@ def examined(
     rules = protocol_named(protocol)
     within = scope(store, rules, split=split)
     submission, headers, findings = surveyed(path, store, within, replace(declaration, on_error="score"))
-    if any(declaration.convention(header) is None for header in headers.values()):
-        # Codes that nobody declared: the finding says so, and the doctor looks at them under the usual coding.
-        submission = replace(submission, declaration=replace(submission.declaration, encoding="127.5"))
     readable = [index for index in within.indices if store.ids[index] in headers]
     if not readable:
         refuse(findings)
-    cases = _cases(store, some_of(readable, IMAGES), rules, submission, headers)
-    found = diagnose(cases, frame=_frame(declaration, headers))
-    said = background_counted((case.target, case.mask) for case in cases)
-    if said:
-        option = "Check the mask of the file; the face alone should count."
-        found.append(Diagnosis("FM-26", said, "medium", found[0].before if found else 0.0, None, 1.0, option))
-    return found, findings
+    chosen = some_of(readable, IMAGES)
+
+    def recoded(encoding: str) -> list[Case]:
+        declared = replace(submission.declaration, encoding=encoding)
+        return _cases(store, chosen, rules, replace(submission, declaration=declared), headers)
+
+    undeclared = any(declaration.convention(header) is None for header in headers.values())
+    # Codes that nobody declared: the finding says so, and the doctor looks at them under the coding that fits.
+    cases: Sequence[Case] = recoded(_USUAL) if undeclared else _cases(store, chosen, rules, submission, headers)
+    found, cases = miscoded(cases, submission, headers, recoded)
+    found += diagnose(cases, frame=_frame(declaration, headers))
+    if undeclared:
+        submission = replace(submission, declaration=replace(submission.declaration, encoding=_USUAL))
+    remarks = examined_maps(store, chosen, rules, submission, headers)
+    found += shortened(cases, remarks)
+    told = {one.code for one in found}
+    numbers = [*stops(remarks, declaration), *warnings(remarks, declaration)]
+    return found, [*findings, *(finding for finding in numbers if finding.code not in told)]
+
+
+def examined_maps(
+    store: Store, indices: Sequence[int], rules: Protocol, submission: Submission, headers: Mapping[str, Header]
+) -> list[Remark]:
+    """What the numbers of these maps show; nothing is scored and nothing raised."""
+    source = SavedMaps(submission, headers)
+    remarks = []
+    for index, vectors in zip(indices, source.maps(store, indices), strict=True):
+        known = truth(store, index, rules)
+        row, _ = sample_row(vectors, known)
+        remarks.append(source.remark(store, index, known, vectors, row))
+    return remarks
 
 
 def suspicions(
@@ -60,7 +84,10 @@ def suspicions(
     found = diagnose(cases, frame=_frame(declared, headers), quick=True)
     verdict = "WARN" if declared.as_is else "STOP"
     hint = "" if declared.as_is else " --as-is scores them unchanged."
-    return [Finding(one.code, verdict, one.text + hint) for one in found if one.code in _CONVENTIONS]
+    return [
+        *(Finding(one.code, verdict, one.text + hint) for one in found if one.code in _CONVENTIONS),
+        *(Finding(one.code, "WARN", one.text) for one in found if one.code == "FM-26"),
+    ]
 
 
 def checked(

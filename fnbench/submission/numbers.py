@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fnbench.encodings import MIXED_FLOOR, decoded
+from fnbench.encodings import MIXED_FLOOR, SURE_FIT, decoded, fitting_encoding
 from fnbench.errors import InvalidPredictionError
 from fnbench.evaluate import some
 from fnbench.frames import to_canonical
@@ -136,7 +136,8 @@ class SavedMaps:
     def _coding(self, known: Truth, header: Header) -> str:
         if header.dtype != np.uint8 or header.shape[:2] != known.mask.shape:
             return ""
-        return _best_coding(read_map(self.submission.paired[known.id])[known.mask])
+        name, ratio = fitting_encoding(read_map(self.submission.paired[known.id])[known.mask])
+        return name if ratio < SURE_FIT else ""
 
 
 def stops(remarks: Sequence[Remark], declared: Declaration) -> Iterator[Finding]:
@@ -155,6 +156,15 @@ def stops(remarks: Sequence[Remark], declared: Declaration) -> Iterator[Finding]
                 "expected one prediction per image. A constant baseline is declared with --constant."
             )
             yield Finding("FM-20", "STOP", text, ids)
+    codings: dict[str, list[str]] = {}
+    for remark in remarks:
+        if remark.coding:
+            codings.setdefault(remark.coding, []).append(remark.id)
+    if len(codings) > 1:
+        listed = "; ".join(f"{name} fits {len(ids)} (e.g. {ids[0]})" for name, ids in sorted(codings.items()))
+        text = f"the files of this set are coded differently: {listed}; expected one coding. Save all maps alike."
+        fewest = min(codings, key=lambda name: len(codings[name]))
+        yield Finding("FM-13", "STOP", text, tuple(codings[fewest]))
     truths = tuple(remark.id for remark in remarks if remark.truth)
     if truths and not declared.self_test:
         text = (
@@ -187,18 +197,7 @@ def warnings(remarks: Sequence[Remark], declared: Declaration) -> Iterator[Findi
     if best and stated is not None and best != stated.encoding:
         text = (
             f"the codes fit {best} better than the declared {stated.encoding} in {codings.count(best)} files; a mixed "
-            f"coding costs up to {MIXED_FLOOR[0]} degrees on average and {MIXED_FLOOR[1]} at worst."
+            f"coding costs up to {MIXED_FLOOR[0]} degrees on average and {MIXED_FLOOR[1]} at worst. Declare --encoding "
+            f"{best} if that is how they were written."
         )
         yield Finding("FM-13", "WARN", text, tuple(remark.id for remark in remarks if remark.coding == best))
-
-
-def _best_coding(codes: NDArray[np.uint8] | None) -> str:
-    """The decoding under which vector lengths are nearest to 1; empty when it cannot be told."""
-    if codes is None or not len(codes):
-        return ""
-    spread = {
-        name: float(np.abs(np.linalg.norm(decoded(codes, name), axis=-1) - 1).mean())
-        for name in ("127.5", "128", "127")
-    }
-    best, second = sorted(spread.values())[:2]
-    return min(spread, key=lambda name: spread[name]) if best < 0.7 * second else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +12,10 @@ from fnbench.encodings import FLOORS
 from fnbench.evaluate import WATCHED, assemble, scope, some_of
 from fnbench.protocol import protocol_named
 from fnbench.record import EvalResult, Finding
-from fnbench.scoring import sample_row, score, truth
+from fnbench.scoring import score
 from fnbench.store import Store
 from fnbench.submission.declaration import Declaration
-from fnbench.submission.examine import checked, refuse, surveyed, suspicions
+from fnbench.submission.examine import checked, examined_maps, refuse, surveyed, suspicions
 from fnbench.submission.numbers import SavedMaps, stops, warnings
 
 
@@ -32,6 +32,7 @@ def evaluate_submission(
     workers: int = 1,
     scheduler: str | None = None,
     scratch: Path | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> EvalResult:
     """Score saved predictions on one split of a store; ``workers`` and the like as in ``fnbench.scoring.score``.
 
@@ -51,6 +52,7 @@ def evaluate_submission(
         workers=workers,
         scheduler=scheduler,
         scratch=scratch,
+        progress=progress,
     )
     refuse([*stops(scored.remarks, declaration)])
     kinds = {header.storage for header in headers.values()}
@@ -93,17 +95,12 @@ def validate_submission(
     rules = protocol_named(protocol)
     within = scope(store, rules, split=split, exclude=exclude)
     submission, headers, findings = surveyed(path, store, within, declaration)
-    source = SavedMaps(submission, headers)
     usable = [
         index
         for index in within.indices
         if (header := headers.get(store.ids[index])) is not None and declaration.convention(header) is not None
     ]
-    remarks = []
-    for index, vectors in zip(usable, source.maps(store, usable), strict=True):
-        known = truth(store, index, rules)
-        row, _ = sample_row(vectors, known)
-        remarks.append(source.remark(store, index, known, vectors, row))
+    remarks = examined_maps(store, usable, rules, submission, headers)
     return [*findings, *stops(remarks, declaration), *warnings(remarks, declaration)]
 
 

@@ -1,0 +1,178 @@
+"""Whether the doctor names what is wrong, and says nothing about what is right, on real files through the command.
+
+    python -m tests.benchmarks.check_doctor synthetic.h5      silence and permutations on a rendered test split
+    python -m tests.benchmarks.check_doctor --data DIR        permutations on the james photographs, by FaceMesh
+
+synthetic.h5 holds the test split of the built-in dataset (about a quarter of an hour on one core):
+
+    fnbench render-gt synthetic --out synthetic.h5 --yaw -30,0,30
+
+Permutations: every one of the 48 is applied to the predictions of the whole split and saved; the doctor must end with
+exit code 2, and the option that it prints must score like the unpermuted maps. The identity must find nothing. The
+predictors are the mean face, a real model with its own errors, and the truth with smooth noise of ten degrees.
+Silence: a hundred correct sets of 24 maps, noise from 0 to 25 degrees, from one pixel wide to as wide as the face.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+from click.testing import CliRunner
+from numpy.typing import NDArray
+from skimage.transform import resize
+
+from fnbench.cli import main
+from fnbench.estimator import predictions
+from fnbench.evaluate import some_of
+from fnbench.frames import frame_preset, signed_permutations
+from fnbench.models.load import load_estimator
+from fnbench.store import Store
+
+SETS = 100
+Maps = Mapping[str, NDArray[np.float32]]
+
+
+def saved(folder: Path, maps: Maps) -> Path:
+    """All maps in one HDF5 file, one dataset per id."""
+    path = folder / "maps.h5"
+    with h5py.File(path, "w") as file:
+        for name, values in maps.items():
+            file[name] = values.astype(np.float16)  # half the bytes, 0.006 degrees
+    return path
+
+
+def doctor(maps: Maps, data: Path) -> tuple[int, str]:
+    """Exit code and output of ``fnbench doctor`` on these maps."""
+    with tempfile.TemporaryDirectory() as folder:
+        arguments = ["doctor", "--predictions", str(saved(Path(folder), maps)), "--data", str(data)]
+        answer = CliRunner().invoke(main, arguments)
+    return answer.exit_code, answer.output.strip()
+
+
+def undone(output: str) -> NDArray[np.float64] | None:
+    """The matrix that the printed option applies; None when it is no pure change of axes."""
+    frame, bgr = re.search(r"--frame (\S+?)\.?$", output, re.M), "--order bgr" in output
+    if "--mirror" in output or not (frame or bgr):
+        return None
+    matrix = frame_preset(frame[1]).matrix if frame else np.eye(3)
+    return matrix[:, ::-1] if bgr else matrix
+
+
+def permutations(name: str, maps: Maps, data: Path) -> int:
+    """How many of the 48 are named rightly; every other one is printed."""
+    right, sure = 0, Counter[str]()
+    for words, matrix in signed_permutations():
+        turned = {key: (one @ matrix.T).astype(np.float32) for key, one in maps.items()}
+        code, output = doctor(turned, data)
+        identity = np.array_equal(matrix, np.eye(3))
+        repair = undone(output)
+        good = (
+            code == 0 if identity else code == 2 and repair is not None and np.array_equal(repair @ matrix, np.eye(3))
+        )
+        right += good
+        sure.update(re.findall(r"confidence (\w+)", output))
+        if not good:
+            print(f"  {name}, {words}: {output}")
+    print(f"{name}: {right} of 48 permutations named with the right repair; confidence {dict(sure)}", flush=True)
+    return right
+
+
+def silence(store: Store) -> int:
+    """How many of SETS correct sets get no diagnosis."""
+    chosen = some_of(sorted(store.indices("test"), key=lambda index: store.ids[index]), 24)
+    truths = {store.ids[index]: store.target(index).normals for index in chosen}
+    silent = 0
+    for seed in range(SETS):
+        rng = np.random.default_rng(seed)
+        degrees, smooth = 25 * seed / (SETS - 1), float(rng.choice([0, 2, 6, 15, 40]))
+        maps = {name: noisy(filled(truth), degrees, rng, smooth) for name, truth in truths.items()}
+        code, output = doctor(maps, store.path)
+        silent += code == 0
+        if code:
+            print(f"  {degrees:.1f} degrees, {smooth:g} px wide: {output}")
+    print(f"silent on {silent} of {SETS} correct sets, noise 0 to 25 degrees", flush=True)
+    return silent
+
+
+def noisy(normals: NDArray[np.float32], degrees: float, rng: np.random.Generator, smooth: float) -> NDArray[np.float32]:
+    """Normals with a mean error of about ``degrees`` from noise that is ``smooth`` pixels wide."""
+    side = normals.shape[0]
+    if smooth:
+        cells = max(2, int(side / smooth))
+        noise = resize(rng.normal(size=(cells, cells, 3)), normals.shape, order=3)
+    else:
+        noise = rng.normal(size=normals.shape)
+    vectors = normals + np.tan(np.radians(degrees)) * 0.8 * noise / noise.std()
+    return (vectors / np.linalg.norm(vectors, axis=-1, keepdims=True)).astype(np.float32)
+
+
+def filled(normals: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Normals with (0, 0, 1) where there is none."""
+    return np.where(normals.any(axis=-1, keepdims=True), normals, np.float32([0, 0, 1]))
+
+
+def predictors(store: Store) -> Iterator[tuple[str, Callable[[], Maps]]]:
+    """Name and maps of each predictor over the test split."""
+    chosen = store.indices("test")
+    names = [store.ids[index] for index in chosen]
+
+    def mean_face() -> Maps:
+        answers = predictions(load_estimator("mean-face"), (store.image(index) for index in chosen))
+        return dict(zip(names, answers, strict=True))
+
+    def wrong_by_ten() -> Maps:
+        rng = np.random.default_rng(0)
+        return {store.ids[i]: noisy(filled(store.target(i).normals), 10, rng, 6) for i in chosen}
+
+    yield "mean-face", mean_face
+    yield "truth with noise", wrong_by_ten
+
+
+def james(data: Path) -> int:
+    """How many of the 48 are named on the two photographs of a real face, rendered and predicted through the verbs."""
+    with tempfile.TemporaryDirectory() as folder:
+        scans = Path(folder) / "Florence" / "subject_01" / "Model" / "frontal1" / "obj"
+        scans.mkdir(parents=True)
+        for name in ("james.obj", "james.jpg", "james.obj.mtl"):
+            shutil.copy(data / "menpo3d_james" / name, scans / name)
+        file = Path(folder) / "james.h5"
+        render = ["render-gt", "florence", "--root", str(Path(folder) / "Florence"), "--out", str(file)]
+        answer = CliRunner().invoke(main, [*render, "--images", "photo"])
+        if answer.exit_code:
+            raise SystemExit(answer.output)
+        model = load_estimator(f"{Path(__file__).parents[1] / 'estimators' / 'facemesh.py'}:FaceMesh")
+        with Store(file) as store:
+            maps = dict(zip(store.ids, predictions(model, map(store.image, range(len(store)))), strict=True))
+        return permutations("FaceMesh on james", maps, file)
+
+
+def main_(file: Path | None, data: Path | None) -> None:
+    if file is not None:
+        with Store(file) as store:
+            print(
+                f"{store.path.name}: {len(store.indices('test'))} samples of the test split, {store.size}", flush=True
+            )
+            silence(store)
+            for name, maps in predictors(store):
+                permutations(name, maps(), store.path)
+    if data is not None:
+        james(data)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=Path, nargs="?", help="the rendered test split")
+    parser.add_argument("--data", type=Path, help="folder with menpo3d_james and the FaceMesh weights")
+    given = parser.parse_args()
+    if given.data is not None:
+        os.environ["FNBENCH_TEST_DATA"] = str(given.data)
+    main_(given.file, given.data)
