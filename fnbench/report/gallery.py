@@ -119,6 +119,11 @@ def specimens(
             )
         errors = []
         for record, predicted, mean, absent in zip(records, maps, means, missing, strict=True):
+            if predicted is None and not absent[name]:
+                raise InvalidRecordError(
+                    f"There is no readable prediction of {record.model} for {name}, but its record has one. Give the "
+                    "predictions of the evaluation."
+                )
             answer = None if absent[name] else predicted
             error = _errors(answer, sample.target.normals)
             found = float(error[mask].mean())
