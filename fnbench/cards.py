@@ -32,6 +32,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -109,18 +110,28 @@ class DatasetCard:
 def contamination(training_data: str | Sequence[str] | None, card: DatasetCard) -> str:
     """What a model's declared training data means for its score on a dataset.
 
-    "unknown" when nothing is declared; "trained on this dataset"; "shares people: ..." when a source overlaps by
-    either card; else "none declared".
+    "unknown" when nothing is declared; "trained on its train split" when every mention of the dataset says so (splits
+    are by person); "trained on this dataset"; "shares people: ..." when a source overlaps by either card; else
+    "none declared".
+
+    >>> contamination("synthetic, split train, 165 samples", load_card("synthetic"))
+    'trained on its train split'
     """
     if training_data is None:
         return "unknown"
     sources = [training_data] if isinstance(training_data, str) else list(training_data)
-    names = {source.split()[0].split("/")[0].strip(",;:").lower() for source in sources if source.strip()}
+    names = {_first_word(source) for source in sources if source.strip()}
     if card.name in names:
-        return "trained on this dataset"
+        own = [source.lower() for source in sources if _first_word(source) == card.name]
+        clean = all(re.search(r"\btrain(ing)? split\b|\bsplit train\b|/train\b", source) for source in own)
+        return "trained on its train split" if clean else "trained on this dataset"
     cards = {name: load_card(name) for name in names & set(card_names())}
     shared = names & set(card.overlaps) | {name for name, other in cards.items() if card.name in other.overlaps}
     return f"shares people: {', '.join(sorted(shared))}" if shared else "none declared"
+
+
+def _first_word(source: str) -> str:
+    return source.split()[0].split("/")[0].strip(",;:").lower() if source.strip() else ""
 
 
 def card_names() -> list[str]:

@@ -223,7 +223,7 @@ def face_map(shown: Sequence[Specimen], first: int, second: int) -> FaceMap | No
     enough = weight >= min(_NEEDED, 0.5 * len(chosen))
     values = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
     largest = float(np.nanpercentile(np.abs(values), 99)) if enough.any() else 0.0
-    scale = next((step for step in (1.0, 2.0, 5.0, 10.0, 20.0, 45.0) if step >= largest), 90.0)
+    scale = next((step for step in (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0) if step >= largest), 90.0)
     return FaceMap(values, grey / len(chosen), scale, len(chosen))
 
 
