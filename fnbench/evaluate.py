@@ -377,7 +377,7 @@ def _data_findings(table: pandas.DataFrame, where: str) -> Iterator[Finding]:
 
 
 def _contamination(about: Mapping[str, Any], dataset: str) -> Iterator[Finding]:
-    """What the declared training data mean for this dataset; silent when the people of the test are new to the model."""
+    """What the declared training data mean for this dataset; silent when the test shows people new to the model."""
     if dataset not in card_names():
         return
     found = contamination(about.get("training_data"), load_card(dataset))
