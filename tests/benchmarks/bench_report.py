@@ -4,9 +4,9 @@
     python -m tests.benchmarks.bench_report synthetic-test.h5 --samples 200
 
 A rendered file is repeated under new names with fresh noise in its images until there are enough samples, in subjects
-of ten. Three models err by smooth noise of about 8, 12 and 20 degrees; their maps are kept (``eval --keep-maps``). Timed
-is the command ``fnbench report`` as a process of its own, then one network that has to be run again for the samples of
-the page, then the page in Chromium: from the request to the maps of the first sample on the screen, median of five.
+of ten. Three models err by smooth noise of about 8, 12 and 20 degrees; their maps are kept (``eval --keep-maps``).
+Timed is the command ``fnbench report`` as a process of its own, then one network that has to be run again for the samples
+of the page, then the page in Chromium: from the request to the maps of the first sample on the screen, median of five.
 """
 
 from __future__ import annotations
@@ -120,9 +120,10 @@ def main() -> None:
         subprocess.run([sys.executable, "-m", "fnbench", *command], check=True, stdout=subprocess.DEVNULL)
         wall, after = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
         size = (folder / "r.html").stat().st_size / 1e6
+        used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
         print(
-            f"report of {given.samples} samples x {len(MODELS)} models on {os.cpu_count()} cores: {wall:.1f} s by the clock, "
-            f"{after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime:.1f} s of CPU, "
+            f"report of {given.samples} samples x {len(MODELS)} models on {os.cpu_count()} cores: "
+            f"{wall:.1f} s by the clock, {used:.1f} s of CPU, "
             f"{after.ru_maxrss / 1024:.0f} MiB at most; page {size:.1f} MB",
             flush=True,
         )
