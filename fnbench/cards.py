@@ -112,21 +112,29 @@ class DatasetCard:
 def contamination(training_data: str | Sequence[str] | None, card: DatasetCard) -> str:
     """What a model's declared training data means for its score on a dataset.
 
-    "unknown" when nothing is declared; "trained on this dataset"; "shares people: ..." when a source overlaps by
-    either card; else "none declared". Every word of the declaration is looked at.
+    "unknown" when nothing is declared; "trained on its train split" when every mention of the dataset says so (splits
+    are by person); "trained on this dataset"; "shares people: ..." when a source overlaps by either card; else
+    "none declared". Every word of the declaration is looked at; sources are separated by ";".
 
-    >>> contamination("our scans, and Photoface/train", load_card("photoface"))
-    'trained on this dataset'
+    >>> contamination("our scans; synthetic, split train, 165 samples", load_card("synthetic"))
+    'trained on its train split'
     """
-    sources = [training_data] if isinstance(training_data, str) else list(training_data or ())
-    names = {word.lower() for source in sources for word in re.findall(r"[\w-]+", source)}
+    declared = [training_data] if isinstance(training_data, str) else list(training_data or ())
+    sources = [part.lower() for source in declared for part in source.split(";")]
+    names = {word for source in sources for word in _words(source)}
     if not names or "unknown" in names:
         return "unknown"
     if card.name in names:
-        return "trained on this dataset"
+        own = [source for source in sources if card.name in _words(source)]
+        clean = all(re.search(r"\btrain(ing)? split\b|\bsplit train\b", source) for source in own)
+        return "trained on its train split" if clean else "trained on this dataset"
     cards = {name: load_card(name) for name in names & set(card_names())}
     shared = names & set(card.overlaps) | {name for name, other in cards.items() if card.name in other.overlaps}
     return f"shares people: {', '.join(sorted(shared))}" if shared else "none declared"
+
+
+def _words(source: str) -> set[str]:
+    return set(re.findall(r"[\w-]+", source))
 
 
 def card_names() -> list[str]:

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -31,10 +33,11 @@ from fnbench.cards import card_names, contamination, load_card
 from fnbench.doctor import diagnose
 from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.estimator import NormalEstimator, predictions, provenance
+from fnbench.maps import write_maps
 from fnbench.metrics import angular_error
 from fnbench.models.load import load_estimator
 from fnbench.protocol import PIXEL_GROUPS, Protocol, check_sample, protocol_named
-from fnbench.record import EvalResult, Finding, tallies, text_hash
+from fnbench.record import EvalResult, Finding, file_name, tallies, text_hash
 from fnbench.scoring import OFF_UNIT_LIMIT, Scored, Truth, Vectors, off_unit_error, score
 from fnbench.store import Store
 
@@ -85,10 +88,14 @@ class ModelRecipe:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSource:
-    """Maps that a model predicts. model: an estimator, or how to load it."""
+    """Maps that a model predicts.
+
+    model: an estimator, or how to load it.  keep: folder for the maps, <index>.npy each, or None.
+    """
 
     model: NormalEstimator | ModelRecipe
     batch: int
+    keep: str | None = None
 
     def maps(self, store: Store, indices: Sequence[int]) -> Iterator[Vectors | None]:
         """Predict the images of these samples in batches."""
@@ -98,6 +105,8 @@ class ModelSource:
         """Refuse maps that are codes, not normals."""
         if vectors is not None and row["off_unit"] > OFF_UNIT_LIMIT * row["n"]:
             raise off_unit_error(vectors[known.mask], known.id, row["off_unit"])
+        if vectors is not None and self.keep is not None:
+            np.save(Path(self.keep) / f"{index}.npy", vectors.astype(np.float16))
 
 
 def evaluate(
@@ -114,6 +123,7 @@ def evaluate(
     scheduler: str | None = None,
     scratch: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
+    keep: Path | None = None,
 ) -> EvalResult:
     """Score a model on one split of a store.
 
@@ -122,6 +132,7 @@ def evaluate(
     limit: only the first samples by id; the result is marked partial and never ranked.
     exclude: ids left out on purpose; they stand in the record.  seed: of the bootstrap.
     workers, scheduler, scratch, progress: see ``fnbench.scoring.score``; no number depends on them.
+    keep: folder for the predicted maps, one file ``<model>.maps.h5`` that ``fnbench.maps`` reads; None keeps none.
     Raises InvalidDataError or InvalidSettingError before anything is predicted when the store does not fit the
     protocol, InvalidPredictionError when the model does not return unit normals.
     """
@@ -132,18 +143,19 @@ def evaluate(
     started, clock = datetime.now(UTC), time.perf_counter()
     estimator = loaded(model)
     findings = [*_determinism(estimator, store, within.indices[:batch])]
-    scored = score(
-        store,
-        rules,
-        ModelSource(model, batch),
-        within.indices,
-        watched=some_of(within.indices, WATCHED),
-        batch=batch,
-        workers=workers,
-        scheduler=scheduler,
-        scratch=scratch,
-        progress=progress,
-    )
+    with _keeping(keep, estimator.name, store, within.indices) as kept:
+        scored = score(
+            store,
+            rules,
+            ModelSource(model, batch, kept),
+            within.indices,
+            watched=some_of(within.indices, WATCHED),
+            batch=batch,
+            workers=workers,
+            scheduler=scheduler,
+            scratch=scratch,
+            progress=progress,
+        )
     findings += [Finding(found.code, "WARN", found.text) for found in diagnose(scored.cases, quick=True)]
     about = provenance(estimator)
     if about.get("untrained"):
@@ -162,6 +174,28 @@ def evaluate(
         seconds=time.perf_counter() - clock,
         seed=seed,
     )
+
+
+@contextmanager
+def _keeping(folder: Path | None, model: str, store: Store, indices: Sequence[int]) -> Iterator[str | None]:
+    """A folder where tasks leave their maps; they become one file when the block ends well."""
+    if folder is None:
+        yield None
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=folder, prefix=".fnbench-maps-", ignore_cleanup_errors=True) as scratch:
+        yield scratch
+        maps = (np.load(Path(scratch) / f"{index}.npy", allow_pickle=False) for index in indices)
+        write_maps(folder / maps_name(model), [store.ids[index] for index in indices], maps)
+
+
+def maps_name(model: str) -> str:
+    """The file of a model's kept maps, beside its record.
+
+    >>> maps_name("my model")
+    'my-model.maps.h5'
+    """
+    return f"{file_name(model)}.maps.h5"
 
 
 def loaded(model: NormalEstimator | ModelRecipe) -> NormalEstimator:
@@ -357,13 +391,13 @@ def _data_findings(table: pandas.DataFrame, where: str) -> Iterator[Finding]:
 
 
 def _contamination(about: Mapping[str, Any], dataset: str) -> Iterator[Finding]:
-    """What the declared training data means for this dataset; silent when it is known to be clean."""
+    """What the declared training data mean for this dataset; silent when the test shows people new to the model."""
     if dataset not in card_names():
         return
     found = contamination(about.get("training_data"), load_card(dataset))
     if found == "unknown":
         yield Finding("FM-48", "WARN", "contamination unknown: the training data of the model are not declared")
-    elif found != "none declared":
+    elif found not in ("none declared", "trained on its train split"):
         yield Finding("FM-48", "WARN", f"contamination: {found}; the score is no test on new people")
 
 

@@ -271,10 +271,15 @@ def read_record(path: Path) -> EvalResult:
 
 def read_records(folder: Path) -> list[EvalResult]:
     """All records below a folder, in the order of their paths; InvalidRecordError when there is none."""
+    return [read_record(path) for path in record_paths(folder)]
+
+
+def record_paths(folder: Path) -> list[Path]:
+    """The files of all records below a folder, sorted; InvalidRecordError when there is none."""
     paths = sorted(path for path in folder.rglob("*.json") if _is_record(path))
     if not paths:
         raise InvalidRecordError(f"{folder}: no records found. Write some with: fnbench eval ... --out {folder}")
-    return [read_record(path) for path in paths]
+    return paths
 
 
 def tallies(samples: pandas.DataFrame) -> list[Tally]:

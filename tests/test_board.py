@@ -147,3 +147,15 @@ def test_the_verb_writes_all_three_and_equal_records_give_equal_bytes(results, t
     for path in (tmp_path / "a").iterdir():
         assert path.read_bytes() == (tmp_path / "b" / path.name).read_bytes()
     assert pandas.read_csv(tmp_path / "a" / "spheres.csv")["rank"].tolist() == [1, 2, 3]
+
+
+def test_what_others_alone_reported_is_listed_on_request_and_marked(results, tmp_path):
+    write_leaderboard(results, tmp_path / "without")
+    assert "Photoface" not in (tmp_path / "without" / "index.html").read_text()
+    names = {path.name for path in write_leaderboard(results, tmp_path / "with", unmeasured=True)}
+    assert names == {"spheres.csv", "spheres.md", "index.html"}
+    text = (tmp_path / "with" / "index.html").read_text()
+    board = text[text.index('id="photoface"') :]
+    assert "No record yet: the numbers below are what others printed." in board
+    assert 'Pix2Vertex<span class="tag">reported</span>' in board
+    assert "3 measured results in 1 table," in text

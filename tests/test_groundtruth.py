@@ -15,7 +15,7 @@ from fnbench.errors import InvalidDataError, InvalidSettingError, UnknownNameErr
 from fnbench.metrics import angular_error
 from fnbench.render.backends import renderer
 from fnbench.render.counted import counted
-from fnbench.render.groundtruth import render_dataset
+from fnbench.render.groundtruth import patterns_of, render_dataset
 from fnbench.render.origin import Origin
 from fnbench.render.plan import Plan, grid, plan_from, read_plan
 from fnbench.render.resample import resampled_image, resampled_mask, resampled_normals
@@ -206,6 +206,15 @@ def test_hidden_landmarks_are_projected_and_said_to_be_hidden(capture):
     assert np.isnan(partly.landmarks[5]).all()
     assert np.isfinite(np.delete(partly.landmarks, 5, axis=0)).all()
     assert partly.attributes["landmarks_visible"][5] == "0"
+
+
+def test_captures_are_listed_in_a_file(tmp_path):
+    (tmp_path / "some.txt").write_text("# chosen\nann_1\n\n  ben_*\n")
+    assert patterns_of(["x", f"@{tmp_path / 'some.txt'}"]) == ["x", "ann_1", "ben_*"]
+    (tmp_path / "none.txt").write_text("# nothing\n")
+    for name, message in (("none.txt", "found none"), ("gone.txt", "cannot be read")):
+        with pytest.raises(InvalidSettingError, match=rf"{name}: .*{message}"):
+            patterns_of([f"@{tmp_path / name}"])
 
 
 def test_a_landmark_beyond_the_picture_is_not_visible():

@@ -481,3 +481,63 @@ def test_the_verb_answers_bad_input_in_one_line(folder, store, tmp_path):
     assert "per-sample table is missing" in answer("--records", broken)
     assert "No record of a model 'x'" in answer("--records", folder, "--data", store.path, "--samples-of", "x")
     assert "Cannot compare a and b" in answer("--records", folder, "--compare", "a", "b")
+
+
+def test_kept_maps_are_shown_without_running_the_model(store, tmp_path):
+    class Gone(Turned):
+        """Cannot be constructed again from its record: its class is local."""
+
+    evaluated = evaluate(Gone(12.0, 0.7, "gone model"), store, keep=tmp_path)
+    write_record(evaluated, tmp_path)
+    assert (tmp_path / "gone-model.maps.h5").is_file()
+    arguments = ["report", "--records", str(tmp_path), "--data", str(store.path), "--out", str(tmp_path / "r.html")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 0, result.output
+    scripts = Page((tmp_path / "r.html").read_text()).scripts
+    first = json.loads(scripts["data"])["samples"][0]
+    index = store.ids.index(first["id"])
+    (predicted,) = Gone(12.0, 0.7).predict(store.image(index)[None] / np.float32(255))
+    shown = unpacked(scripts["p0-0"], (3, SIZE, SIZE), normals=True)
+    assert np.abs(shown - normal_planes(predicted, store[index].target.mask)).max() <= 1  # kept as float16
+    (tmp_path / "gone-model.maps.h5").unlink()
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "cannot be predicted again" in result.output
+
+
+def test_several_processes_keep_the_same_maps(store, tmp_path):
+    from fnbench.evaluate import ModelRecipe
+    from fnbench.maps import entries, read_map
+
+    kept = []
+    for workers in (1, 2):
+        evaluate(ModelRecipe("tests.results:Turned"), store, keep=tmp_path / str(workers), workers=workers, batch=4)
+        kept.append({name: read_map(entry) for name, entry in entries(tmp_path / str(workers) / "turned.maps.h5")})
+        assert [path.name for path in (tmp_path / str(workers)).iterdir()] == ["turned.maps.h5"]
+    assert list(kept[0]) == sorted(store.ids)
+    for name, values in kept[0].items():
+        np.testing.assert_array_equal(values, kept[1][name])
+
+
+def test_saved_predictions_are_shown_as_they_were_declared(store, tmp_path):
+    from fnbench.submission import Declaration, evaluate_submission
+
+    for number, name in enumerate(store.ids):
+        values = turned(sphere_normals(SIZE), 8.0 + 0.01 * number) * [1, -1, -1]  # y down, z away
+        path = tmp_path / "maps" / f"{name}.npy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, values.astype(np.float32))
+    record = evaluate_submission(tmp_path / "maps", store, Declaration(name="theirs", frame="x,-y,-z"))
+    write_record(record, tmp_path / "records")
+    arguments = ["report", "--records", str(tmp_path / "records"), "--data", str(store.path)]
+    arguments += ["--out", str(tmp_path / "r.html")]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 2
+    assert "was made from saved predictions. Name them: --predictions theirs=DIR" in result.output
+    result = CliRunner().invoke(main, [*arguments, "--predictions", f"theirs={tmp_path / 'maps'}"])
+    assert result.exit_code == 0, result.output
+    assert 'id="samples"' in (tmp_path / "r.html").read_text()
+    (tmp_path / "maps" / "s000" / "0.npy").unlink()
+    result = CliRunner().invoke(main, [*arguments, "--predictions", f"theirs={tmp_path / 'maps'}"])
+    assert result.exit_code == 2
+    assert "There is no readable prediction of theirs for s000/0" in result.output

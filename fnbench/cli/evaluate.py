@@ -54,6 +54,9 @@ def _declared(verb: Callable[..., Any]) -> Callable[..., Any]:
 @_SPLIT
 @click.option("--limit", type=int, help="Only the first samples; such a result is never ranked.")
 @click.option("--exclude", multiple=True, help="Id of a sample to leave out; recorded. May be repeated.")
+@click.option(
+    "--keep-maps", is_flag=True, help="Keep the predicted maps beside the record: a report then runs nothing."
+)
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes on this machine.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) instead of local processes.")
 @_declared
@@ -70,6 +73,7 @@ def evaluate(
     split: str,
     limit: int | None,
     exclude: tuple[str, ...],
+    keep_maps: bool,
     workers: int,
     scheduler: str | None,
     **declared: Any,
@@ -108,7 +112,7 @@ def evaluate(
             from fnbench.evaluate import ModelRecipe, evaluate
 
             recipe = ModelRecipe(str(model), weights, device, untrained)
-            result = evaluate(recipe, store, batch=batch_size, **scoring)
+            result = evaluate(recipe, store, batch=batch_size, keep=out if keep_maps else None, **scoring)
     path = write_record(result, out)
     click.echo(result.text())
     click.echo(f"record: {path}")

@@ -23,7 +23,10 @@ import click
 @click.option(
     "--reports", type=click.Path(path_type=Path), help="Folder with <dataset>.html to link to; --out if unset."
 )
-def leaderboard(records: Path, out: Path, protocol: tuple[str, ...], reports: Path | None) -> None:
+@click.option(
+    "--unmeasured", is_flag=True, help="List on the page also datasets that others alone reported numbers on."
+)
+def leaderboard(records: Path, out: Path, protocol: tuple[str, ...], reports: Path | None, unmeasured: bool) -> None:
     """Rank records: one CSV and one Markdown table per dataset, and index.html, which sorts and filters.
 
     \b
@@ -33,5 +36,7 @@ def leaderboard(records: Path, out: Path, protocol: tuple[str, ...], reports: Pa
     from fnbench.record import read_records
     from fnbench.report.board import write_leaderboard
 
-    for path in write_leaderboard(read_records(records), out, protocols=protocol, reports=reports):
+    for path in write_leaderboard(
+        read_records(records), out, protocols=protocol, reports=reports, unmeasured=unmeasured
+    ):
         click.echo(path)

@@ -38,7 +38,13 @@ _PLAIN_EVERY = 10.0
 @click.option("--workers", type=int, default=1, show_default=True, help="Processes on this machine.")
 @click.option("--scheduler", metavar="ADDRESS", help="Dask scheduler (tcp://host:8786) instead of local processes.")
 @click.option("--limit", type=int, help="Only the first captures.")
-@click.option("--samples", "patterns", multiple=True, metavar="PATTERN", help="Only captures that match; repeatable.")
+@click.option(
+    "--samples",
+    "patterns",
+    multiple=True,
+    metavar="PATTERN",
+    help="Only captures that match, or that a file lists (@FILE, one pattern a line); repeatable.",
+)
 @click.option("--resume/--no-resume", default=True, help="Keep what an earlier run of the same settings finished.")
 @click.option("--strict", is_flag=True, help="Stop at the first capture that fails.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
@@ -54,7 +60,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
         fnbench render-gt florence --root ~/data/florence --out florence.h5 --yaw -30,0,30 --workers 4
     """
     from fnbench.registry import options_of, resolve
-    from fnbench.render.groundtruth import render_dataset
+    from fnbench.render.groundtruth import patterns_of, render_dataset
 
     plan = _plan(options)
     adapter = resolve(dataset, "dataset")
@@ -65,7 +71,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
             adapter(root, **chosen),
             out,
             plan,
-            samples=options["patterns"],
+            samples=patterns_of(options["patterns"]),
             options=chosen,
             progress=progress,
             **{key: options[key] for key in keep},

@@ -40,7 +40,8 @@ def report(
 ) -> None:
     """Write one HTML file that shows records: tables, curves, breakdowns, and samples with their maps.
 
-    The file loads nothing and opens from disk. Models are run again for the samples that are shown.
+    The file loads nothing and opens from disk. Models are run again for the samples that are shown, unless eval
+    was told to --keep-maps.
 
     \b
     Example:

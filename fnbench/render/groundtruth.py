@@ -149,6 +149,27 @@ def run_attributes(
     }
 
 
+def patterns_of(given: Sequence[str]) -> list[str]:
+    """The patterns that a user named: ``@FILE`` stands for the lines of a file, without empty ones and ``#`` comments.
+
+    Raises InvalidSettingError when a file cannot be read or names nothing.
+    """
+    found: list[str] = []
+    for text in given:
+        if not text.startswith("@"):
+            found.append(text)
+            continue
+        try:
+            lines = Path(text[1:]).read_text(encoding="utf-8").splitlines()
+        except (OSError, ValueError) as error:
+            raise InvalidSettingError(f"{text[1:]}: this list of captures cannot be read ({error}).") from None
+        named = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+        if not named:
+            raise InvalidSettingError(f"{text[1:]}: expected one capture or pattern a line, found none.")
+        found += named
+    return found
+
+
 def selected(ids: Sequence[str], limit: int | None, patterns: Sequence[str]) -> list[str]:
     """The captures to render: those that match a pattern, at most ``limit``.
 

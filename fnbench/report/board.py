@@ -82,12 +82,14 @@ def write_leaderboard(
     protocols: Sequence[str] = (),
     reports: Path | None = None,
     reported: Path | None = None,
+    unmeasured: bool = False,
 ) -> list[Path]:
     """Write ``<dataset>.csv``, ``<dataset>.md`` and ``index.html``; returns the paths.
 
     protocols: take only these; with more than one, each gets tables of its own, named ``<dataset>-<protocol>``.
     reports: folder with a report ``<dataset>.html`` (named like the tables) to link to; ``out`` by default.
     reported: folder of reported numbers, the shipped one by default.
+    unmeasured: list on the page also what others reported on datasets that no record is of.
     Raises InvalidRecordError when records cannot stand in one table.
     """
     found = [board for one in protocols or (None,) for board in _boards(records, one, len(protocols) > 1, reported)]
@@ -100,7 +102,8 @@ def write_leaderboard(
         path = out / f"{board.name}.md"
         write_text(path, markdown(board))
         paths.append(path)
-    write_page(out / "index.html", index(found))
+    others = _unmeasured({board.dataset for board in found}, reported) if unmeasured else []
+    write_page(out / "index.html", index([*found, *others]))
     return [*paths, out / "index.html"]
 
 
@@ -113,9 +116,10 @@ def index(found: Sequence[Board]) -> str:
         SCRIPTS,
         {
             "boards": found,
-            "protocols": sorted({board.protocol for board in found}),
+            "protocols": sorted({board.protocol for board in found if board.entries}),
             "training": training,
             "models": sum(len(board.entries) for board in found),
+            "tables": sum(bool(board.entries) for board in found),
         },
     )
 
@@ -179,6 +183,17 @@ def _board(name: str, records: Sequence[EvalResult], reported: Path | None) -> B
         columns,
         texts,
     )
+
+
+def _unmeasured(measured: set[str], reported: Path | None) -> list[Board]:
+    """A board without ranked rows for every dataset on which others alone reported numbers."""
+    folder = reported or catalog.folder("leaderboard") / "reported"
+    found = []
+    for dataset in sorted({path.stem for path in folder.glob("*.csv")} - measured):
+        columns, texts = _reported(reported_rows(dataset, folder))
+        title = load_card(dataset).title if dataset in card_names() else dataset
+        found.append(Board(dataset, dataset, title, "", "", (), (), (), columns, texts))
+    return found
 
 
 def _entry(record: EvalResult, model: Model, row: Mapping[str, Any]) -> Entry:

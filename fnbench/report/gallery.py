@@ -119,6 +119,11 @@ def specimens(
             )
         errors = []
         for record, predicted, mean, absent in zip(records, maps, means, missing, strict=True):
+            if predicted is None and not absent[name]:
+                raise InvalidRecordError(
+                    f"There is no readable prediction of {record.model} for {name}, but its record has one. Give the "
+                    "predictions of the evaluation."
+                )
             answer = None if absent[name] else predicted
             error = _errors(answer, sample.target.normals)
             found = float(error[mask].mean())
@@ -218,7 +223,7 @@ def face_map(shown: Sequence[Specimen], first: int, second: int) -> FaceMap | No
     enough = weight >= min(_NEEDED, 0.5 * len(chosen))
     values = np.divide(total, weight, out=np.full_like(total, np.nan), where=enough)
     largest = float(np.nanpercentile(np.abs(values), 99)) if enough.any() else 0.0
-    scale = next((step for step in (1.0, 2.0, 5.0, 10.0, 20.0, 45.0) if step >= largest), 90.0)
+    scale = next((step for step in (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 45.0, 60.0) if step >= largest), 90.0)
     return FaceMap(values, grey / len(chosen), scale, len(chosen))
 
 

@@ -226,7 +226,7 @@ def _numbers(records: Sequence[EvalResult], models: Sequence[Model], stands: Seq
         title=f"{_title(first.dataset)}: surface normals",
         lead=_lead(records, stands),
         facts=_facts(first),
-        warnings=[f"{record.model}: {one.text}." for record in records for one in record.findings],
+        warnings=[f"{record.model}: {one.text.rstrip('.')}." for record in records for one in record.findings],
         models=models,
         results_note=_results_note(first),
         columns=tables.headline_columns(first),

@@ -1,14 +1,15 @@
-"""Where the predictions of shown samples come from: the model is run again, or its saved predictions are read.
+"""Where the predictions of shown samples come from: saved maps are read, or the model is run again.
 
-A record names the model's entry point; a report constructs it and predicts only the samples that it shows. What
-cannot be constructed from the record alone (a class in a file, weights in a file, predictions that somebody sent) is
-named by the user. Weights must be those of the record, and ``gallery.specimens`` checks each sample's mean error.
+Maps that ``fnbench eval --keep-maps`` left beside a record are taken as they are. Without them, the record names the
+model's entry point; a report constructs it and predicts only the samples that it shows. What cannot be constructed
+from the record alone (a class in a file, weights in a file, predictions that somebody sent) is named by the user.
+Weights must be those of the record, and ``gallery.specimens`` checks each sample's mean error.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +18,31 @@ from numpy.typing import NDArray
 
 from fnbench.errors import FnbenchError, InvalidRecordError, InvalidSettingError
 from fnbench.estimator import NormalEstimator, predictions, provenance
+from fnbench.maps import map_header
 from fnbench.record import EvalResult
 from fnbench.report.gallery import Predict
+from fnbench.report.tables import samples_of
 from fnbench.store import Store
+from fnbench.submission import Declaration, open_submission
+from fnbench.submission.numbers import SavedMaps
+
+BATCH = 8
+"""Images per call of a model that is run again."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
     """What the user names, by the model's name in the records.
 
-    models: name, ``file.py:Class`` or ``package.module:Class``.  weights: files.  predictions: folders.
-    device: for models that take one.
+    models: name, ``file.py:Class`` or ``package.module:Class``.  weights: files.  predictions: folders or files.
+    device: for models that take one.  kept: maps found beside the records; what the user names comes first.
     """
 
     models: Mapping[str, str] = field(default_factory=dict)
     weights: Mapping[str, Path] = field(default_factory=dict)
     predictions: Mapping[str, Path] = field(default_factory=dict)
     device: str | None = None
+    kept: Mapping[str, Path] = field(default_factory=dict)
 
 
 def predictors(records: Sequence[EvalResult], store: Store, sources: Sources) -> dict[str, Predict]:
@@ -56,13 +65,33 @@ def running(estimator: NormalEstimator, store: Store) -> Predict:
     """Predictions of a model, image by image."""
 
     def predict(indices: Sequence[int]) -> Iterator[NDArray[np.floating] | None]:
-        return predictions(estimator, (store.image(index) for index in indices), batch=4)
+        return predictions(estimator, (store.image(index) for index in indices), batch=BATCH)
+
+    return predict
+
+
+def saved(path: Path, record: EvalResult, store: Store) -> Predict:
+    """Predictions that were saved, read as the record says that they were declared; None where one is missing."""
+    ids = [str(name) for name in samples_of(record)["id"]]
+    stated: Mapping[str, Any] = record.provenance.get("model", {}).get("declaration") or {"name": record.model}
+    known = {one.name for one in fields(Declaration)}
+    declared = Declaration(**{name: value for name, value in stated.items() if name in known})
+    submission = open_submission(path, ids, store.ids, declared)
+
+    def predict(indices: Sequence[int]) -> Iterator[NDArray[np.floating] | None]:
+        paired = {name: submission.paired.get(name) for name in (store.ids[index] for index in indices)}
+        headers = {name: map_header(entry) for name, entry in paired.items() if entry is not None}
+        return SavedMaps(submission, headers).maps(store, indices)
 
     return predict
 
 
 def _predictor(record: EvalResult, store: Store, sources: Sources) -> Predict:
-    return running(_estimator(record, sources), store)
+    name = record.model
+    path = sources.predictions.get(name)
+    if path is None and name not in sources.models and name not in sources.weights:
+        path = sources.kept.get(name)
+    return running(_estimator(record, sources), store) if path is None else saved(path, record, store)
 
 
 def _estimator(record: EvalResult, sources: Sources) -> NormalEstimator:
@@ -71,6 +100,11 @@ def _estimator(record: EvalResult, sources: Sources) -> NormalEstimator:
     model: Mapping[str, Any] = record.provenance.get("model", {})
     name = sources.models.get(record.model) or model.get("entry_point")
     again = f"Name it: --model {record.model}=file.py:Class (or a known name)"
+    if "declaration" in model and record.model not in sources.models:
+        raise InvalidRecordError(
+            f"Record of {record.model} was made from saved predictions. Name them: --predictions {record.model}=DIR; "
+            "without --data the report shows numbers alone."
+        )
     if not name:
         raise InvalidRecordError(f"Record of {record.model}: its entry point is not stated. {again}.")
     try:

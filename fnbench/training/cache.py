@@ -106,7 +106,8 @@ def cached_stores(
         np.stack([_box(store.landmarks(index), store.size, factor) for store, index in rows]),
         tuple(store.ids[index] for store, index in rows),
         tuple(f"{store.attributes['dataset']}/{store.subjects[index]}" for store, index in rows),
-        ", ".join(f"{store.attributes['dataset']} {found[:12]}" for store, found in zip(stores, hashes, strict=True)),
+        f"the {split} split of "
+        + ", ".join(f"{store.attributes['dataset']} {found[:12]}" for store, found in zip(stores, hashes, strict=True)),
         positions=_positions(positions, stores, rows),
     )
 

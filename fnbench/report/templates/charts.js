@@ -19,6 +19,15 @@ function ticks(low, high, wanted) {
   return found;
 }
 
+// A text element cut to the room it has, with an ellipsis; it must be in the page to be measured.
+function fit(element, room) {
+  let text = element.textContent;
+  while (text.length > 4 && element.getComputedTextLength() > room) {
+    text = text.slice(0, -Math.max(1, Math.floor(text.length / 12)));
+    element.textContent = `${text}\u2026`;
+  }
+}
+
 const plain = (value) => String(Math.round(value * 1e6) / 1e6);
 
 // A frame with two axes; returns the scales and the layer to draw in.
@@ -40,14 +49,15 @@ function frame(host, options) {
     }
   }
   root.append(grid);
-  root.append(svg("text", { class: "axis", x: (area.left + area.right) / 2, y: height - 6, "text-anchor": "middle" }, xTitle));
+  const titles = [[svg("text", { class: "axis", x: (area.left + area.right) / 2, y: height - 6, "text-anchor": "middle" }, xTitle), area.right - area.left]];
   if (yTitle) {
     const middle = (area.top + area.bottom) / 2;
-    root.append(svg("text", { class: "axis", transform: `translate(13 ${middle}) rotate(-90)`, "text-anchor": "middle" }, yTitle));
+    titles.push([svg("text", { class: "axis", transform: `translate(13 ${middle}) rotate(-90)`, "text-anchor": "middle" }, yTitle), area.bottom - area.top]);
   }
   const layer = svg("g", {});
-  root.append(layer);
+  root.append(...titles.map(([title]) => title), layer);
   host.replaceChildren(root);
+  for (const [title, room] of titles) fit(title, room);
   return { root, layer, area, px, py };
 }
 
@@ -157,7 +167,9 @@ function drawStrips(host, data) {
   data.series.forEach((series, row) => {
     const centre = chart.area.top + (row + 0.62) * ((chart.area.bottom - chart.area.top) / data.series.length);
     const r = series.values.length > 300 ? 2 : series.values.length > 60 ? 3 : 4.5;
-    chart.layer.append(svg("text", { class: "strip-name", x: chart.area.left, y: centre - band * 0.36 }, series.name));
+    const name = svg("text", { class: "strip-name", x: chart.area.left, y: centre - band * 0.36 }, series.name);
+    chart.layer.append(name);
+    fit(name, chart.area.right - chart.area.left);
     const places = new Map();
     series.values.map((value, i) => ({ value, i })).sort((a, b) => a.value - b.value).forEach(({ value, i }) => {
       const x = chart.px(value), slot = Math.round(x / (2 * r)), used = places.get(slot) || 0;
