@@ -13,9 +13,9 @@ The depth key is 1 / depth (perspective) or -depth (orthographic): linear on the
 
 Order of work
 -------------
-The rules above hold whatever is drawn first, so speed alone decides. Triangles whose box holds no pixel centre are left
-out, which takes whole numbers only. Those that turn their front to the camera come first: they hide nearly all others of
-a closed surface. Of the rest those are drawn that nothing nearer hides in the whole of their box.
+The rules above hold whatever is drawn first, so speed alone decides. Triangles whose box holds no pixel centre are
+left out, which takes whole numbers only. Those that turn their front to the camera come first: they hide nearly all
+others of a closed surface. Of the rest those are drawn that nothing nearer hides in the whole of their box.
 
 ``Raster`` and ``RasterNumpy`` run the same operations in the same order and give the same indices bit for bit.
 """
