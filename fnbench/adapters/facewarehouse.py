@@ -114,7 +114,7 @@ class FaceWarehouse:
                 f"{self.name}: landmark_vertices go from {chosen.min()} to {chosen.max()}, but {mesh.name} has "
                 f"{len(scan.vertices)} vertices."
             )
-        points = scan.vertices[chosen]
+        points: NDArray[np.float64] = scan.vertices[chosen]
         corners = float(np.linalg.norm(points[36] - points[45]))
         if not EYE_CORNERS_MM[0] <= corners <= EYE_CORNERS_MM[1] or points[30] @ self._front < points[8] @ self._front:
             raise InvalidDataError(

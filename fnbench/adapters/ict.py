@@ -112,8 +112,9 @@ class Ict:
 
     def neutral(self) -> tuple[Scan, NDArray[np.float64]]:
         """The mean head, with the topology that every head has, and its (68, 3) landmarks."""
-        model = _model(given_root(self.name, self.root))
-        return _solid(model, model.neutral, "neutral"), model.neutral[model.landmarks]
+        root = given_root(self.name, self.root)
+        model = _model(root)
+        return _solid(model, model.neutral, _regions(root).labels, "neutral"), model.neutral[model.landmarks]
 
     def _shown(self, head: int) -> list[str]:
         named = [NAMED[(head * self.expressions + k) % len(NAMED)] for k in range(self.expressions)]
