@@ -2,7 +2,8 @@
 
 The commands of a document run in their order in one folder, as written, but for the stand-ins below: a dataset's folder
 is its fake tree, a large rendering stops after its first capture at a small size, and files that a reader brings along
-(other people's predictions, released weights, a file rendered before) are small ones made here.
+(other people's predictions, released weights, a file rendered before) are small ones made here. The heads of most fake
+trees are invented shapes that are no faces: their renderings are planned (``--dry-run``), those of ``FACES`` are made.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ GUIDES = sorted(
 ELSEWHERE = {"fnbench demo": "run by .ci/run from an empty folder"}
 SIZE = 32
 QUICK = ["--limit", "1"]
+FACES = ("synthetic", "folder", "florence", "ict", "toyfaces")
+"""Datasets whose stand-ins can be rendered."""
 
 
 def blocks(path: str, language: str) -> list[str]:
@@ -48,7 +51,7 @@ def commands(path: str) -> list[str]:
     for line in (REPOSITORY / path).read_text().splitlines():
         if line.startswith("```"):
             fenced = not fenced
-        text = line.strip().removeprefix("$ ").split("  #")[0].strip()
+        text = re.sub(r"\s#\s.*", "", line.strip().removeprefix("$ ")).strip()
         if (fenced or line.startswith("    ")) and text.startswith("fnbench "):
             found.append(text)
     return found
@@ -95,7 +98,7 @@ def sandbox(tmp_path, monkeypatch, stores):
     for name in ("train", "F"):
         shutil.copy(stores / "train.h5", f"{name}.h5")
     shutil.copytree(stores / "answers", "answers")
-    shutil.copytree(REPOSITORY / "leaderboard", "leaderboard")
+    shutil.copytree(REPOSITORY / "leaderboard", "leaderboard", ignore=shutil.ignore_patterns("records"))
     Path("pictures").mkdir()
     Path("my_model.py").write_text(blocks("baselines/README.md", "python")[0])
     adapter, fake = blocks("datasets/README.md", "python")
@@ -136,6 +139,8 @@ def prepared(command: str, sandbox: Path, request: pytest.FixtureRequest) -> lis
         words[words.index("--root") + 1] = str(fake_tree(dataset, sandbox))
     if "--scheduler" in words:
         words[words.index("--scheduler") + 1] = request.getfixturevalue("dask_cluster")
+    if words[:2] == ["datasets", "validate"] and "--limit" not in words:
+        words += QUICK
     if words[0] == "render-gt":
         out = sandbox / words[words.index("--out") + 1]
         out.unlink(missing_ok=True)  # a stand-in, rendered with other settings
@@ -143,6 +148,7 @@ def prepared(command: str, sandbox: Path, request: pytest.FixtureRequest) -> lis
             plan = Path(words[words.index("--plan") + 1])
             plan.write_text(re.sub(r"^size = \d+", "size = 48", plan.read_text(), flags=re.MULTILINE))
         words += [*QUICK, *([] if "--plan" in words or "photo" in words else ["--size", "48"])]
+        words += [] if words[1] in FACES else ["--dry-run"]
     if "--weights" in words or words[0] == "convert-weights":
         request.getfixturevalue("released")
     return [word.replace("MODEL", "mean-face") for word in words]
@@ -166,7 +172,9 @@ def test_every_command_runs(path, sandbox, request):
         if command in ELSEWHERE:
             continue
         answer = CliRunner().invoke(main, prepared(command, sandbox, request))
-        assert answer.exit_code == 0, f"{command}\n{answer.output}\n{answer.exception!r}"
+        # 1 says that something was found: the heads of a fake tree are invented, and some do not measure like heads.
+        found = (0, 1) if command.startswith("fnbench datasets validate") else (0,)
+        assert answer.exit_code in found, f"{command}\n{answer.output}\n{answer.exception!r}"
 
 
 def test_what_runs_elsewhere_does():

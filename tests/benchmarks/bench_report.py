@@ -6,7 +6,8 @@
 A rendered file is repeated under new names with fresh noise in its images until there are enough samples, in subjects
 of ten. Three models err by smooth noise of about 8, 12 and 20 degrees; their maps are kept (``eval --keep-maps``).
 Timed is the command ``fnbench report`` as a process of its own, then one network that has to be run again for the
-samples of the page, then the page in Chromium: from the request to the maps of the first sample on the screen, median of five.
+samples of the page, then the page in Chromium: from the request to the maps of the first sample on the screen, median
+of five.
 """
 
 from __future__ import annotations
