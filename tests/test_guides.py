@@ -22,6 +22,7 @@ from fnbench.cards import card_names, load_card
 from fnbench.cli import main
 from fnbench.registry import resolve
 from fnbench.store import Store, write_samples
+from tests.fakes import desk
 from tests.results import imperfect, landmarks_of, sphere_normals
 from tests.spheres import ATTRIBUTES, sphere_sample
 
@@ -143,6 +144,8 @@ def prepared(command: str, sandbox: Path, request: pytest.FixtureRequest) -> lis
             plan = Path(words[words.index("--plan") + 1])
             plan.write_text(re.sub(r"^size = \d+", "size = 48", plan.read_text(), flags=re.MULTILINE))
         words += [*QUICK, *([] if "--plan" in words or "photo" in words else ["--size", "48"])]
+    if words[0] in ("predict", "refine") and not Path("photo.jpg").exists():
+        desk.write(sandbox, blocks("baselines/README.md", "json")[0])
     if "--weights" in words or words[0] == "convert-weights":
         request.getfixturevalue("released")
     return [word.replace("MODEL", "mean-face") for word in words]

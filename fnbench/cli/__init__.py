@@ -5,11 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-<<<<<<< HEAD
-from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render, report, train
-=======
-from fnbench.cli import apply, datasets, demo, evaluate, leaderboard, models, render, report
->>>>>>> 72640c4 (Give a coarse mesh the detail of a normal map)
+from fnbench.cli import apply, datasets, demo, evaluate, leaderboard, models, render, report, train
 from fnbench.errors import FnbenchError
 
 
