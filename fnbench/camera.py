@@ -11,15 +11,27 @@ Pixels: x to the right, y down, the centre of pixel (row r, column c) at (c + 0.
 
 with K = [[fx, s, cx], [0, fy, cy], [0, 0, 1]] as OpenCV writes it (fx, fy in pixels, or in pixels per
 millimetre when orthographic). ``from_opencv`` and ``opencv`` convert the extrinsics.
+
+As JSON, wherever fnbench reads a camera from a file::
+
+    K                [[fx, s, cx], [0, fy, cy], [0, 0, 1]]
+    world_to_camera  3 or 4 rows of 4 numbers: [R | t]
+    axes             of the camera frame: "opencv" (x right, y down, z forward; the default) or "canonical"
+    width, height    of the picture in pixels (optional)
+    distortion       up to five of k1, k2, p1, p2, k3 as OpenCV orders them (optional)
+    orthographic     true for parallel rays (optional)
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from fnbench.errors import InvalidDataError
 
 _FLIP = np.diag([1.0, -1.0, -1.0, 1.0])
 
@@ -125,6 +137,51 @@ class Camera:
         return towards
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class StatedCamera:
+    """A camera as a JSON file states it, with the axes turned to ours; see the module docstring.
+
+    size: (width, height), or None when the file does not say.  distortion: (5,) k1, k2, p1, p2, k3.
+    """
+
+    K: NDArray[np.float64]
+    world_to_camera: NDArray[np.float64]
+    size: tuple[int, int] | None
+    distortion: NDArray[np.float64]
+    orthographic: bool
+
+    def camera(self, width: int, height: int) -> Camera:
+        """The pinhole camera of a picture of this size."""
+        return Camera(self.K, self.world_to_camera, width, height, self.orthographic)
+
+
+def camera_from_json(text: str, name: str) -> StatedCamera:
+    """Read a camera; name: of the file, for the message of the InvalidDataError."""
+    try:
+        data = json.loads(text)
+        K, extrinsics = (np.array(data[key], np.float64) for key in ("K", "world_to_camera"))
+        distortion = np.ravel(np.array(data.get("distortion", []), np.float64))
+        size = (int(data["width"]), int(data["height"])) if "width" in data else None
+        axes, orthographic = data.get("axes", "opencv"), bool(data.get("orthographic", False))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InvalidDataError(f"{name}: no camera ({error}); expected JSON with K and world_to_camera.") from error
+    if K.shape != (3, 3) or extrinsics.shape not in ((3, 4), (4, 4)) or distortion.size > 5:
+        raise InvalidDataError(
+            f"{name}: K {K.shape}, world_to_camera {extrinsics.shape}, distortion {distortion.size} numbers; expected "
+            "(3, 3), (3, 4) or (4, 4), and at most 5."
+        )
+    if axes not in ("opencv", "canonical"):
+        raise InvalidDataError(f"{name}: axes {axes!r}, expected opencv or canonical.")
+    full = np.eye(4)
+    full[: extrinsics.shape[0]] = extrinsics
+    full = _FLIP @ full if axes == "opencv" else full
+    try:
+        Camera(K, full, *(size or (1, 1)))
+    except ValueError as error:
+        raise InvalidDataError(f"{name}: {error}; expected the camera of a photograph.") from error
+    return StatedCamera(K, full, size, np.concatenate([distortion, np.zeros(5)])[:5], orthographic)
+
+
 @dataclass(frozen=True, slots=True)
 class CropBox:
     """A square in pixel coordinates: left x, top y, side (may be fractional or leave the image)."""
@@ -136,6 +193,18 @@ class CropBox:
     def __post_init__(self) -> None:
         if not self.side > 0:
             raise ValueError(f"a crop needs a positive side, got {self.side}")
+
+    def inside(self, width: int, height: int) -> CropBox:
+        """The same square inside a picture, by the rule of the released cross-modal crop.
+
+        Its side is at most the shorter side of the picture, and it is shifted inwards, never padded.
+
+        >>> CropBox(-10.0, 5.0, 50.0).inside(100, 40)
+        CropBox(x=0.0, y=0.0, side=40)
+        """
+        side = min(self.side, height, width)
+        x, y = self.x + (self.side - side) / 2, self.y + (self.side - side) / 2
+        return CropBox(float(np.clip(x, 0, width - side)), float(np.clip(y, 0, height - side)), side)
 
 
 def landmark_crop(landmarks: NDArray[np.floating], factor: float = 1.2) -> CropBox:

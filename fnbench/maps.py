@@ -226,7 +226,7 @@ def _exr(entry: Entry) -> NDArray[Any]:
         channels = OpenEXR.File(str(entry.path)).channels()
     except Exception as error:  # the binding raises bare exceptions of its own
         raise InvalidPredictionError(f"{entry.path.name}: damaged EXR ({error}). Write the file again.") from None
-    for names in (("RGB",), ("RGBA",), ("R", "G", "B"), ("X", "Y", "Z"), ("x", "y", "z")):
+    for names in (("RGB",), ("RGBA",), ("R", "G", "B"), ("N.X", "N.Y", "N.Z"), ("X", "Y", "Z"), ("x", "y", "z")):
         if set(names) <= set(channels):
             planes = [np.asarray(channels[name].pixels) for name in names]
             return planes[0] if len(planes) == 1 else np.stack(planes, axis=-1)

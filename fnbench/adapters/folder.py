@@ -11,7 +11,7 @@
 
     landmarks = "{path}.lm.txt"          # 68 lines "x y z" in the units of the scan, "nan" where unknown (optional)
     photographs = "{folder}/{stem}_*.jpg"        # photographs with known cameras (optional), or "texture"
-    cameras = "{photograph}.json"        # K, world_to_camera (OpenCV axes, millimetres), distortion (optional)
+    cameras = "{photograph}.json"        # K, world_to_camera in millimetres ..., see fnbench/camera.py (optional)
 
     [exclude]                            # parts that are no skin (optional)
     materials = ["Eye*"]
@@ -30,7 +30,6 @@ expression is required: it is the unit of splits and of statistics. Other named 
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import re
 import tomllib
@@ -44,7 +43,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fnbench.adapters.contract import access, given_root, nothing_found, read_bytes, read_text, unknown_capture
-from fnbench.camera import Camera
+from fnbench.camera import camera_from_json
 from fnbench.cards import SPLITS, DatasetCard, SplitRule
 from fnbench.errors import DatasetNotFoundError, InvalidDataError, InvalidSettingError
 from fnbench.files import printable
@@ -310,24 +309,13 @@ def _photographs(paths: Sequence[Path], cameras: str | None) -> tuple[Photograph
         if cameras is None:
             found.append(Photograph(image, path.stem))
             continue
-        K, world_to_camera, distortion = _camera(Path(_filled(cameras, path)))
-        image = undistorted(image, K, distortion)
-        camera = Camera.from_opencv(K, world_to_camera, image.shape[1], image.shape[0])
-        found.append(Photograph(image, path.stem, camera))
+        file = Path(_filled(cameras, path))
+        stated = camera_from_json(read_text(file), str(file))
+        height, width = image.shape[:2]
+        if stated.size not in (None, (width, height)):
+            raise InvalidDataError(
+                f"{file}: a camera of {stated.size[0]}x{stated.size[1]} pixels, but {path.name} has {width}x{height}."
+            )
+        image = undistorted(image, stated.K, stated.distortion)
+        found.append(Photograph(image, path.stem, stated.camera(width, height)))
     return tuple(found)
-
-
-def _camera(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """K (3, 3), world to OpenCV camera (3, 4) or (4, 4), and up to five distortion coefficients."""
-    try:
-        data = json.loads(read_text(path))
-        K, extrinsics = (np.array(data[key], np.float64) for key in ("K", "world_to_camera"))
-        distortion = np.array(data.get("distortion", [0.0]), np.float64)
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InvalidDataError(f"{path}: no camera ({error}); expected JSON with K and world_to_camera.") from error
-    if K.shape != (3, 3) or extrinsics.shape not in ((3, 4), (4, 4)) or distortion.size > 5:
-        raise InvalidDataError(
-            f"{path}: K {K.shape}, world_to_camera {extrinsics.shape}, distortion {distortion.size} numbers; expected "
-            "(3, 3), (3, 4) or (4, 4), and at most 5."
-        )
-    return K, extrinsics, distortion

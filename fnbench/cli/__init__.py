@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from fnbench import __version__
-from fnbench.cli import datasets, demo, evaluate, leaderboard, models, render, report, train
+from fnbench.cli import apply, datasets, demo, evaluate, leaderboard, models, render, report, train
 from fnbench.errors import FnbenchError
 
 
@@ -31,6 +31,8 @@ def main() -> None:
     """Exact ground truth and honest scores for face surface normals."""
 
 
+main.add_command(apply.predict)
+main.add_command(apply.refine)
 main.add_command(datasets.datasets)
 main.add_command(demo.demo)
 main.add_command(evaluate.evaluate)

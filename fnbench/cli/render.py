@@ -3,24 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import signal
 import sys
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-if TYPE_CHECKING:
-    from fnbench.render.progress import Progress
+from fnbench.cli.terminal import INTERRUPTED, in_order, shown
 
 _FILE = click.Path(path_type=Path, dir_okay=False)
-_INTERRUPTED = 130
-_PLAIN_EVERY = 10.0
-"""Seconds between lines when the output is no terminal."""
 
 
 @click.command("render-gt")
@@ -66,7 +57,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
     adapter = resolve(dataset, "dataset")
     chosen = options_of(adapter, options["options"])
     keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run")
-    with _in_order(), _shown() as progress:
+    with in_order(), shown() as progress:
         report = render_dataset(
             adapter(root, **chosen),
             out,
@@ -81,7 +72,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
         click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
     if report.failed and not report.samples and not report.interrupted:
         sys.exit(2)  # bad input: nothing at all could be rendered
-    sys.exit(_INTERRUPTED if report.interrupted else 0 if report.ok else 1)
+    sys.exit(INTERRUPTED if report.interrupted else 0 if report.ok else 1)
 
 
 @click.command("verify")
@@ -176,37 +167,3 @@ def _plan(options: dict[str, Any]) -> Any:
             ) from error
         settings["views"] = grid(yaws, pitches)
     return plan_from(settings)
-
-
-@contextmanager
-def _in_order() -> Iterator[None]:
-    """SIGTERM ends a run like Ctrl-C does: in order, with what is finished kept."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-@contextmanager
-def _shown() -> Iterator[Any]:
-    """A callback that shows progress on stderr: one line that changes on a terminal, a line now and then elsewhere."""
-    terminal = sys.stderr.isatty()
-    last = [time.monotonic()]
-
-    def show(progress: Progress) -> None:
-        if terminal:
-            click.echo(f"\r\033[K{progress.line()}", nl=False, err=True)
-        elif progress.done and (time.monotonic() - last[0] > _PLAIN_EVERY or progress.done == progress.total):
-            last[0] = time.monotonic()
-            click.echo(progress.line(), err=True)
-
-    try:
-        yield show
-    finally:
-        if terminal:
-            click.echo(err=True)

@@ -11,13 +11,17 @@ _SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """State after a capture. ``seconds`` counts from the start of this run; ``total`` includes the skipped."""
+    """State after a capture, or what ``things`` names.
+
+    ``seconds`` counts from the start of this run; ``total`` includes the skipped.
+    """
 
     total: int
     written: int
     skipped: int
     failed: int
     seconds: float
+    things: str = "captures"
 
     @property
     def done(self) -> int:
@@ -36,10 +40,10 @@ class Progress:
 
     def line(self) -> str:
         """The state on one line."""
-        left = "" if self.remaining is None else f", {_clock(self.remaining)} left"
+        left = "" if self.remaining is None else f", {clock(self.remaining)} left"
         failed = f", {self.failed} failed" if self.failed else ""
         rate = f", {self.rate:.2g}/s" if self.rate else ""
-        return f"{self.done}/{self.total} captures{failed}{rate}{left}"
+        return f"{self.done}/{self.total} {self.things}{failed}{rate}{left}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +88,13 @@ class RenderReport:
         if self.interrupted:
             return f"{self.out}: interrupted; captures: {counts}, {len(self.pending)} left"
         what = f"{self.samples} samples" if self.samples else "not written, there is nothing to write"
-        return f"{self.out}: {what}; captures: {counts}; {_clock(self.seconds)}"
+        return f"{self.out}: {what}; captures: {counts}; {clock(self.seconds)}"
 
 
-def _clock(seconds: float) -> str:
+def clock(seconds: float) -> str:
     """Seconds as h:mm:ss or m:ss.
 
-    >>> _clock(75), _clock(3675)
+    >>> clock(75), clock(3675)
     ('1:15', '1:01:15')
     """
     whole = round(seconds)

@@ -103,14 +103,11 @@ def view_camera(
 def photo_crop(photograph: Photograph, points: NDArray[np.floating], crop: float) -> tuple[CropBox, bool]:
     """The crop of a photograph, and whether it had to be moved or reduced to stay inside.
 
-    points: (N, 2) pixel positions of the landmarks. The rule is that of the released cross-modal crop: the
-    side is at most the shorter side of the picture, and the square is shifted inwards, never padded.
+    points: (N, 2) pixel positions of the landmarks. The rule is that of ``CropBox.inside``.
     """
     wanted = landmark_crop(points, crop)
     height, width = photograph.image.shape[:2]
-    side = min(wanted.side, height, width)
-    x, y = wanted.x + (wanted.side - side) / 2, wanted.y + (wanted.side - side) / 2
-    box = CropBox(float(np.clip(x, 0, width - side)), float(np.clip(y, 0, height - side)), side)
+    box = wanted.inside(width, height)
     return box, box != wanted
 
 
