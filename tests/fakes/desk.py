@@ -1,4 +1,4 @@
-"""What somebody has on the desk who follows the guide for photographs: a photograph, a folder of them, a mesh, a camera."""
+"""What somebody has on the desk who follows the guide for photographs: photographs, a mesh, a camera."""
 
 from __future__ import annotations
 
