@@ -20,7 +20,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     (
         "registry", "catalog", "cards", "metrics", "statistics", "octahedral", "store", "record", "estimator",
         "scans", "photometric", "scale", "splits", "lens", "files", "images", "compiled", "quantiles",
-        "encodings", "png", "maps",
+        "encodings", "png", "maps", "heap",
     ),
     ("adapters", "render", "models", "torch_metric"),
     (

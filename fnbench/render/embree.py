@@ -43,8 +43,7 @@ class Embree:
         if scan is not self._scan:
             self._load(scan)
         start = max(NEAR, float(-camera.to_camera(self._centre[None])[0, 2]) - self._radius * _scale(camera))
-        origins, directions = _rays(camera, start)
-        hits = self._scene.run((origins - self._centre).astype(np.float32), directions.astype(np.float32))
+        hits = self._scene.run(*_rays(camera, start, self._centre))
         return Visibility(np.asarray(hits, np.int32).reshape(camera.height, camera.width))
 
     def _load(self, scan: Scan) -> None:
@@ -61,17 +60,26 @@ def _scale(camera: Camera) -> float:
     return float(np.cbrt(np.linalg.det(camera.world_to_camera[:3, :3])))
 
 
-def _rays(camera: Camera, start: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """World origins and directions (height * width, 3) of the rays through the pixel centres, row by row.
+def _rays(camera: Camera, start: float, centre: NDArray[np.float64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Origins and directions (height * width, 3) of the rays through the pixel centres, row by row.
 
-    start: depth in millimetres at which the rays begin.
+    start: depth in millimetres at which the rays begin.  centre: world position that the origins are relative to.
     """
-    columns, rows = np.meshgrid(np.arange(camera.width) + 0.5, np.arange(camera.height) + 0.5)
-    v = (rows.ravel() - camera.K[1, 2]) / camera.K[1, 1]
-    u = (columns.ravel() - camera.K[0, 2] - camera.K[0, 1] * v) / camera.K[0, 0]
-    plane = np.stack([u, -v, np.zeros_like(u)], axis=1)
-    forward = np.array([0.0, 0.0, -1.0])
-    directions = np.broadcast_to(forward, plane.shape) if camera.orthographic else plane + forward
-    origins = start * forward + (plane if camera.orthographic else start * plane)
-    to_world = np.linalg.inv(camera.world_to_camera[:3, :3])
-    return (origins - camera.world_to_camera[:3, 3]) @ to_world.T, directions @ to_world.T
+    K, to_world = camera.K, np.linalg.inv(camera.world_to_camera[:3, :3])
+    v = (np.arange(camera.height) + 0.5 - K[1, 2]) / K[1, 1]
+    u = (np.arange(camera.width) + 0.5 - K[0, 2]) / K[0, 0]
+    right, up, forward = to_world[:, 0], to_world[:, 1], -to_world[:, 2]
+    # A point of the plane at depth 1 is a sum of a part of its column and a part of its row, skew included.
+    of_column, of_row = u[:, None] * right, v[:, None] * (-up - K[0, 1] / K[0, 0] * right)
+    first = start * forward - to_world @ camera.world_to_camera[:3, 3] - centre
+    if camera.orthographic:
+        return _outer_sum(of_column, of_row + first), _outer_sum(0 * of_column, 0 * of_row + forward)
+    return _outer_sum(start * of_column, start * of_row + first), _outer_sum(of_column, of_row + forward)
+
+
+def _outer_sum(of_column: NDArray[np.float64], of_row: NDArray[np.float64]) -> NDArray[np.float32]:
+    """(rows * columns, 3) sums of every (columns, 3) with every (rows, 3) vector, rounded once."""
+    total = np.empty((len(of_row), len(of_column), 3), np.float32)
+    for axis in range(3):  # long inner loops: five times faster than adding triples
+        np.add(of_column[:, axis], of_row[:, axis, None], out=total[..., axis], casting="same_kind")
+    return total.reshape(-1, 3)

@@ -25,6 +25,7 @@ from typing import Any, Protocol
 from fnbench.cards import DatasetCard, SplitRule, card_names, load_card
 from fnbench.errors import FnbenchError, InvalidDataError, InvalidSettingError, OutputError, UnknownNameError
 from fnbench.files import check_writable, write_text
+from fnbench.heap import keep_freed_memory
 from fnbench.registry import Portable
 from fnbench.render.backends import Renderer, renderer
 from fnbench.render.origin import Origin
@@ -294,6 +295,7 @@ _PER_THREAD = threading.local()
 
 def _part(job: _Job, capture_id: str) -> _Part:
     """Render one capture into its part file; the whole work of a worker."""
+    keep_freed_memory()
     capture = job.adapter.value.load(capture_id)
     if capture.id != capture_id:
         raise InvalidDataError(

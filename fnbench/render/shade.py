@@ -23,6 +23,8 @@ from fnbench.types import UNIT_TOLERANCE, Scan, Visibility
 
 _VANISHED = 1e-9
 """An interpolated normal shorter than this has no direction."""
+_NOTHING = 1e-300
+"""A triangle smaller than this on the screen has no inside; dividing by less would overflow."""
 _SLACK = 0.1
 """How far a weight may fall below zero in normals and depth: a renderer of less precision names the triangle beside the
 pixel now and then, and its plane, continued, is closer to the truth than its edge, unless it is very thin."""
@@ -107,6 +109,19 @@ _Maps = tuple[
 
 
 @compiled
+def _corner(
+    vertices: NDArray[np.float64], i: int, m: NDArray[np.float64], orthographic: bool
+) -> tuple[float, float, float, float]:
+    """A vertex as pixel x * w, pixel y * w, w and depth, where w is the depth, or 1 without perspective."""
+    wx, wy, wz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
+    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
+    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
+    depth = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
+    w = 1.0 if orthographic else depth
+    return (m[12] * x - m[13] * y) + m[14] * w, m[16] * w - m[15] * y, w, depth
+
+
+@compiled
 def _shade(
     vertices: NDArray[np.float64],
     faces: NDArray[np.int32],
@@ -124,10 +139,9 @@ def _shade(
     mask = np.zeros((height, width), np.bool_)
     textured = len(uv) > 0
     texture = np.full((height, width, 2) if textured else (0, 0, 2), np.nan, np.float32)
-    pixel = np.empty((3, 2))  # of each corner: pixel x and y times w, where w is the depth, or 1 without perspective
-    w = np.ones(3)
-    corner_depth = np.empty(3)
     current = -1
+    i = j = k = 0
+    au0 = av0 = aw = a_depth = bu0 = bv0 = bw = b_depth = cu0 = cv0 = cw = c_depth = 0.0
     for row in range(height):
         for column in range(width):
             face = seen[row, column]
@@ -135,29 +149,31 @@ def _shade(
                 continue
             if face != current:
                 current = face
-                for corner in range(3):
-                    i = faces[face, corner]
-                    wx, wy, wz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-                    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
-                    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
-                    corner_depth[corner] = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
-                    if not orthographic:
-                        w[corner] = corner_depth[corner]
-                    pixel[corner, 0] = (m[12] * x - m[13] * y) + m[14] * w[corner]
-                    pixel[corner, 1] = m[16] * w[corner] - m[15] * y
+                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+                au0, av0, aw, a_depth = _corner(vertices, i, m, orthographic)
+                bu0, bv0, bw, b_depth = _corner(vertices, j, m, orthographic)
+                cu0, cv0, cw, c_depth = _corner(vertices, k, m, orthographic)
             px, py = column + 0.5, row + 0.5
             # Seen from the pixel, so that the products below are small and lose nothing.
-            au, av = pixel[0, 0] - px * w[0], pixel[0, 1] - py * w[0]
-            bu, bv = pixel[1, 0] - px * w[1], pixel[1, 1] - py * w[1]
-            cu, cv = pixel[2, 0] - px * w[2], pixel[2, 1] - py * w[2]
+            au, av, bu, bv, cu, cv = (
+                au0 - px * aw,
+                av0 - py * aw,
+                bu0 - px * bw,
+                bv0 - py * bw,
+                cu0 - px * cw,
+                cv0 - py * cw,
+            )
             a, b, c = bu * cv - bv * cu, cu * av - cv * au, au * bv - av * bu
             total = (a + b) + c
-            if total == 0.0:
+            if not abs(total) > _NOTHING:
                 continue
-            a, b, c = max(a / total, -_SLACK), max(b / total, -_SLACK), max(c / total, -_SLACK)
-            share = 1.0 / ((a + b) + c)
+            share = 1.0 / total
             a, b, c = a * share, b * share, c * share
-            i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
+            least = min(a, b, c)
+            if least < -_SLACK:
+                a, b, c = max(a, -_SLACK), max(b, -_SLACK), max(c, -_SLACK)
+                share = 1.0 / ((a + b) + c)
+                a, b, c = a * share, b * share, c * share
             nx = (a * vertex_normals[i, 0] + b * vertex_normals[j, 0]) + c * vertex_normals[k, 0]
             ny = (a * vertex_normals[i, 1] + b * vertex_normals[j, 1]) + c * vertex_normals[k, 1]
             nz = (a * vertex_normals[i, 2] + b * vertex_normals[j, 2]) + c * vertex_normals[k, 2]
@@ -177,23 +193,25 @@ def _shade(
                 length = sqrt((nx * nx + ny * ny) + nz * nz)
                 if length == 0.0:
                     continue
-            nx, ny, nz = nx / length, ny / length, nz / length
+            share = 1.0 / length
+            nx, ny, nz = nx * share, ny * share, nz * share
             mask[row, column] = True
-            facing[row, column] = total < 0.0  # rows run downwards, so a front face turns clockwise on the screen
-            depth[row, column] = (a * corner_depth[0] + b * corner_depth[1]) + c * corner_depth[2]
+            facing[row, column] = total < 0.0  # the area; rows run downwards, so that of a front face is negative
+            depth[row, column] = (a * a_depth + b * b_depth) + c * c_depth
             normals[row, column, 0] = (rotation[0, 0] * nx + rotation[0, 1] * ny) + rotation[0, 2] * nz
             normals[row, column, 1] = (rotation[1, 0] * nx + rotation[1, 1] * ny) + rotation[1, 2] * nz
             normals[row, column, 2] = (rotation[2, 0] * nx + rotation[2, 1] * ny) + rotation[2, 2] * nz
-            a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
-            share = 1.0 / ((a + b) + c)
-            a, b, c = a * share, b * share, c * share
+            if least < 0.0:
+                a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
+                share = 1.0 / ((a + b) + c)
+                a, b, c = a * share, b * share, c * share
             weights[row, column, 0] = a
             weights[row, column, 1] = b
             weights[row, column, 2] = c
             if textured:
-                i, j, k = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
-                texture[row, column, 0] = (a * uv[i, 0] + b * uv[j, 0]) + c * uv[k, 0]
-                texture[row, column, 1] = (a * uv[i, 1] + b * uv[j, 1]) + c * uv[k, 1]
+                p, q, r = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
+                texture[row, column, 0] = (a * uv[p, 0] + b * uv[q, 0]) + c * uv[r, 0]
+                texture[row, column, 1] = (a * uv[p, 1] + b * uv[q, 1]) + c * uv[r, 1]
     return normals, depth, weights, texture, facing, mask
 
 
@@ -230,7 +248,7 @@ def _shade_numpy(
         )
         length = np.linalg.norm(normal, axis=1, keepdims=True)
         normal = normal / length @ rotation.T
-    known = (length[:, 0] > 0) & (total[:, 0] != 0)
+    known = (length[:, 0] > 0) & (np.abs(total[:, 0]) > _NOTHING)
     row, column, face, weights = row[known], column[known], face[known], weights[known]
 
     def spread(values: NDArray[np.floating], empty: float) -> NDArray[np.float32]:

@@ -80,7 +80,7 @@ class _Read(NamedTuple):
     vertices: NDArray[np.float64]  # (V, 3)
     colors: NDArray[np.float64]  # (V, 3), meaningful where every vertex had one
     uv: NDArray[np.float64]  # (T, 2)
-    corners: NDArray[np.int32]  # (F, 2, 3): position and texture indices
+    corners: NDArray[np.int32]  # (2, F, 3): position and texture indices
     first: NDArray[np.bool_]  # (F,) first triangle of its polygon
     marks: NDArray[np.int64]  # (M, 4): kind, start, end, triangle of each usemtl and mtllib
     problem: int
@@ -106,7 +106,7 @@ def parse_obj(content: bytes, name: str) -> ObjMesh:
     read = _read(data)
     if read.problem:
         raise InvalidDataError(_complaint(data, read, name))
-    if len(read.corners) == 0:
+    if len(read.first) == 0:
         raise InvalidDataError(
             f"{name}: {len(read.vertices)} vertices and no faces, expected an OBJ mesh with 'v' and 'f' lines; "
             "check that the file was exported as a surface and copied completely."
@@ -119,7 +119,7 @@ def _read(data: _Bytes) -> _Read:
     """Run the compiled pass, with larger arrays whenever one is full."""
     guess = len(data) // 50 + 64
     vertices, colors, uv = np.empty((guess, 3)), np.empty((guess, 3)), np.empty((guess, 2))
-    corners, first = np.empty((2 * guess, 2, 3), np.int32), np.empty(2 * guess, np.bool_)
+    corners, first = np.empty((2, 2 * guess, 3), np.int32), np.empty(2 * guess, np.bool_)
     marks, state = np.empty((16, 4), np.int64), np.zeros(_STATE, np.int64)
     state[[_TOP_P, _TOP_T]] = -1
     text = data if AVAILABLE else _plain(data)
@@ -129,7 +129,7 @@ def _read(data: _Bytes) -> _Read:
         elif code == _FULL_VT:
             uv = _doubled(uv)
         elif code == _FULL_F:
-            corners, first = _doubled(corners), _doubled(first)
+            corners, first = _doubled(corners, axis=1), _doubled(first)
         else:
             marks = _doubled(marks)
     v, t, f, m = (int(state[k]) for k in (_AT_V, _AT_VT, _AT_F, _AT_M))
@@ -138,14 +138,12 @@ def _read(data: _Bytes) -> _Read:
     elif code == 0 and state[_TOP_T] >= t:
         code, state[_AT], state[_LINE] = _NO_UV, state[_TOP_T + 1], state[_TOP_T + 2]
     return _Read(
-        vertices[:v], colors[:v], uv[:t], corners[:f], first[:f], marks[:m], code, *(int(k) for k in state[:_TOP_P])
+        vertices[:v], colors[:v], uv[:t], corners[:, :f], first[:f], marks[:m], code, *(int(k) for k in state[:_TOP_P])
     )
 
 
-def _doubled(array: NDArray[Any]) -> NDArray[Any]:
-    larger = np.empty((2 * len(array), *array.shape[1:]), array.dtype)
-    larger[: len(array)] = array
-    return larger
+def _doubled(array: NDArray[Any], axis: int = 0) -> NDArray[Any]:
+    return np.concatenate([array, np.empty_like(array)], axis)
 
 
 def _plain(data: _Bytes) -> Any:
@@ -176,7 +174,7 @@ def _refuse_cut_file(content: bytes, vertices: int, polygons: int, name: str) ->
 def _assemble(data: _Bytes, read: _Read) -> ObjMesh:
     notes = []
     _unfold(read.vertices, read.corners, read.first)
-    faces, uv_faces = np.ascontiguousarray(read.corners[:, 0]), np.ascontiguousarray(read.corners[:, 1])
+    faces, uv_faces = np.ascontiguousarray(read.corners[0]), np.ascontiguousarray(read.corners[1])
     uv = np.ascontiguousarray(read.uv)
     if read.unknown:
         notes.append(f"{read.unknown} lines with an unknown keyword ignored, the first is line {read.unknown_line}")
@@ -228,21 +226,21 @@ def _unfold(vertices: NDArray[np.float64], corners: NDArray[np.int32], first: ND
     if first.all():
         return
     rest = np.flatnonzero(~first)  # triangles after the first of their polygon
-    a, b, c = (vertices[corners[np.stack([rest - 1, rest]), 0, k]] for k in range(3))
+    a, b, c = (vertices[corners[0, np.stack([rest - 1, rest]), k]] for k in range(3))
     normal = np.cross(b - a, c - a)
     folded = rest[(normal[0] * normal[1]).sum(axis=-1) < 0]
     starts = np.flatnonzero(first)
     for start in np.unique(np.searchsorted(starts, folded, side="right") - 1):
         low = starts[start]
         high = starts[start + 1] if start + 1 < len(starts) else len(first)
-        ring = np.concatenate([corners[low, :, :2].T, corners[low:high, :, 2]])  # (n, 2) position, texture
+        ring = np.concatenate([corners[:, low, :2].T, corners[:, low:high, 2].T])  # (n, 2) position, texture
         for apex in range(len(ring)):
             turned = np.roll(ring, -apex, axis=0)
             fan = np.stack([np.broadcast_to(turned[:1], turned[2:].shape), turned[1:-1], turned[2:]], -1)
             a, b, c = (vertices[fan[:, 0, k]] for k in range(3))
             normals = np.cross(b - a, c - a)
             if (normals @ normals.sum(axis=0) > 0).all():
-                corners[low:high] = fan
+                corners[:, low:high] = fan.transpose(1, 0, 2)
                 break
 
 
@@ -277,6 +275,9 @@ _NAMED = np.zeros((2, 16), np.uint8)
 for _row, _word in enumerate((b"usemtl", b"mtllib")):
     _NAMED[_row, : len(_word)] = np.frombuffer(_word, np.uint8)
 _POWERS = 10.0 ** np.arange(23)  # exact in float64
+_at = (
+    np.uintp if AVAILABLE else int
+)  # a place in the bytes: unsigned, numba does not look for negative ones, a fifth faster
 
 
 @compiled
@@ -293,7 +294,7 @@ def _end(c: int) -> bool:
 def _is_word(data: _Bytes, i: int, word: _Bytes) -> bool:
     """Whether the token at i is ``word``; never reads beyond the newline that ends the data."""
     for k in range(len(word)):
-        c = data[i + k]
+        c = data[_at(i + k)]
         if word[k] == 0:
             return _blank(c) or c == 10
         if c != word[k]:
@@ -304,19 +305,19 @@ def _is_word(data: _Bytes, i: int, word: _Bytes) -> bool:
 @compiled
 def _keyword(data: _Bytes, i: int) -> tuple[int, int]:
     """What kind of line starts at i, and how many characters its keyword has."""
-    c = data[i]
+    c = data[_at(i)]
     if c == 118:
-        n = data[i + 1]
+        n = data[_at(i + 1)]
         if _blank(n) or n == 10:
             return _V, 1
         if n == 116:
-            n = data[i + 2]
+            n = data[_at(i + 2)]
             if _blank(n) or n == 10:
                 return _VT, 2
-        if n == 110 and _blank(data[i + 2]):
+        if n == 110 and _blank(data[_at(i + 2)]):
             return _OTHER, 2
     elif c == 102:
-        n = data[i + 1]
+        n = data[_at(i + 1)]
         if _blank(n) or n == 10:
             return _F, 1
     elif _end(c):
@@ -333,20 +334,20 @@ def _keyword(data: _Bytes, i: int) -> tuple[int, int]:
 @compiled
 def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
     """Read a decimal number at i: value, next position, well-formed."""
-    negative = data[i] == 45
-    if negative or data[i] == 43:
+    negative = data[_at(i)] == 45
+    if negative or data[_at(i)] == 43:
         i += 1
     start = i
     mantissa = 0
-    while 48 <= data[i] <= 57:
-        mantissa = mantissa * 10 + (data[i] - 48)
+    while 48 <= data[_at(i)] <= 57:
+        mantissa = mantissa * 10 + (data[_at(i)] - 48)
         i += 1
     digits, exponent = i - start, 0
-    if data[i] == 46:
+    if data[_at(i)] == 46:
         i += 1
         point = i
-        while 48 <= data[i] <= 57:
-            mantissa = mantissa * 10 + (data[i] - 48)
+        while 48 <= data[_at(i)] <= 57:
+            mantissa = mantissa * 10 + (data[_at(i)] - 48)
             i += 1
         digits += i - point
         exponent = point - i
@@ -354,16 +355,16 @@ def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
         return _word_number(data, i, negative)
     if digits > 18:  # more than 64 bits hold: the first 18 decide
         mantissa, exponent = _long(data, start)
-    if data[i] == 101 or data[i] == 69:
+    if data[_at(i)] == 101 or data[_at(i)] == 69:
         i += 1
-        below = data[i] == 45
-        if below or data[i] == 43:
+        below = data[_at(i)] == 45
+        if below or data[_at(i)] == 43:
             i += 1
-        if not 48 <= data[i] <= 57:
+        if not 48 <= data[_at(i)] <= 57:
             return 0.0, i, False
         power = 0
-        while 48 <= data[i] <= 57:
-            power = min(power * 10 + (data[i] - 48), 10000)
+        while 48 <= data[_at(i)] <= 57:
+            power = min(power * 10 + (data[_at(i)] - 48), 10000)
             i += 1
         exponent += -power if below else power
     value = np.float64(mantissa)
@@ -371,7 +372,7 @@ def _number(data: _Bytes, i: int) -> tuple[float, int, bool]:
         value = value / _POWERS[-exponent] if exponent >= -22 else value * 10.0**exponent
     elif exponent > 0:
         value = value * _POWERS[exponent] if exponent <= 22 else value * 10.0**exponent
-    ends = _blank(data[i]) or data[i] == 10
+    ends = _blank(data[_at(i)]) or data[_at(i)] == 10
     return -value if negative else value, i, ends
 
 
@@ -380,11 +381,11 @@ def _long(data: _Bytes, i: int) -> tuple[int, int]:
     """Mantissa and exponent of the first 18 significant digits of a long number."""
     mantissa = digits = exponent = 0
     point = False
-    while 48 <= data[i] <= 57 or (data[i] == 46 and not point):
-        if data[i] == 46:
+    while 48 <= data[_at(i)] <= 57 or (data[_at(i)] == 46 and not point):
+        if data[_at(i)] == 46:
             point = True
         elif digits < 18:
-            mantissa = mantissa * 10 + (data[i] - 48)
+            mantissa = mantissa * 10 + (data[_at(i)] - 48)
             digits += mantissa > 0
             exponent -= point
         else:
@@ -396,11 +397,11 @@ def _long(data: _Bytes, i: int) -> tuple[int, int]:
 @compiled
 def _word_number(data: _Bytes, i: int, negative: bool) -> tuple[float, int, bool]:
     """nan and inf in any spelling (nan, -nan(ind), 1.#QNAN is caught as malformed)."""
-    a = data[i] | 32
+    a = data[_at(i)] | 32
     if a == 110 or a == 105:  # n, i
-        b = data[i + 1] | 32
+        b = data[_at(i + 1)] | 32
         if (a == 110 and b == 97) or (a == 105 and b == 110):
-            while not (_blank(data[i]) or data[i] == 10):
+            while not (_blank(data[_at(i)]) or data[_at(i)] == 10):
                 i += 1
             value = np.nan if a == 110 else np.inf
             return -value if negative else value, i, True
@@ -410,13 +411,13 @@ def _word_number(data: _Bytes, i: int, negative: bool) -> tuple[float, int, bool
 @compiled
 def _index(data: _Bytes, i: int, count: int) -> tuple[int, int]:
     """Read a one-based or negative index: zero-based value (-1 for 0 or nothing), next position."""
-    negative = data[i] == 45
+    negative = data[_at(i)] == 45
     if negative:
         i += 1
     start = i
     value = 0
-    while 48 <= data[i] <= 57:
-        value = value * 10 + (data[i] - 48)
+    while 48 <= data[_at(i)] <= 57:
+        value = value * 10 + (data[_at(i)] - 48)
         i += 1
     if i - start > 12:
         value = _HUGE
@@ -449,7 +450,7 @@ def _fill(
     start = i
     while i < len(data):
         start = i
-        while _blank(data[i]):
+        while _blank(data[_at(i)]):
             i += 1
         kind, skip = _keyword(data, i)
         i += skip
@@ -462,9 +463,9 @@ def _fill(
                 break
             k = 0
             while True:
-                while _blank(data[i]):
+                while _blank(data[_at(i)]):
                     i += 1
-                if _end(data[i]):
+                if _end(data[_at(i)]):
                     break
                 value, i, fine = _number(data, i)
                 if not fine:
@@ -499,25 +500,25 @@ def _fill(
             begin = f
             p0 = p1 = t0 = t1 = -1
             while True:
-                while _blank(data[i]):
+                while _blank(data[_at(i)]):
                     i += 1
-                if _end(data[i]):
+                if _end(data[_at(i)]):
                     break
                 before = i
                 p, i = _index(data, i, v)
                 if i == before or p < 0 or p >= _HUGE:
-                    bad = not (data[before] == 45 or 48 <= data[before] <= 57)
+                    bad = not (data[_at(before)] == 45 or 48 <= data[_at(before)] <= 57)
                     code = _BAD_CORNER if bad else _NO_VERTEX
                     break
                 q = -1
-                if data[i] == 47:
+                if data[_at(i)] == 47:
                     q, i = _index(data, i + 1, t)
                     if q >= _HUGE:
                         code = _NO_UV
                         break
-                    if data[i] == 47:
+                    if data[_at(i)] == 47:
                         _, i = _index(data, i + 1, _HUGE)
-                if not (_blank(data[i]) or data[i] == 10):
+                if not (_blank(data[_at(i)]) or data[_at(i)] == 10):
                     code = _BAD_CORNER
                     break
                 if k > 0 and (q < 0) != (t0 < 0):
@@ -530,12 +531,12 @@ def _fill(
                     top_t = q
                     state[_TOP_T + 1], state[_TOP_T + 2] = start, line
                 if k >= 2:
-                    if f == len(corners):
+                    if f == len(first):
                         code = _FULL_F
                         break
                     first[f] = k == 2
-                    corners[f, 0, 0], corners[f, 0, 1], corners[f, 0, 2] = p0, p1, p
-                    corners[f, 1, 0], corners[f, 1, 1], corners[f, 1, 2] = t0, t1, q
+                    corners[0, f, 0], corners[0, f, 1], corners[0, f, 2] = p0, p1, p
+                    corners[1, f, 0], corners[1, f, 1], corners[1, f, 2] = t0, t1, q
                     f += 1
                 if k == 0:
                     p0, t0 = p, q
@@ -554,7 +555,7 @@ def _fill(
                 code = _FULL_M
                 break
             marks[m, 0], marks[m, 1], marks[m, 3] = kind, i, f
-            while data[i] != 10:
+            while data[_at(i)] != 10:
                 i += 1
             marks[m, 2] = i
             m += 1
@@ -562,7 +563,7 @@ def _fill(
             if unknown == 0:
                 unknown_line = line
             unknown += 1
-        while data[i] != 10:
+        while data[_at(i)] != 10:
             i += 1
         i += 1
         line += 1
