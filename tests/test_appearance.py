@@ -190,6 +190,22 @@ def test_a_person_looks_the_same_in_every_picture():
     assert np.abs(first - other).mean() > 0.02
 
 
+def test_teeth_lie_behind_the_lips_and_never_on_rolled_or_closed_ones():
+    points = head.landmarks(head.Shape(expression=head.EXPRESSIONS["mouth-open"]))
+    marks = face_frame(points)(points)
+    person = replace(sample_person(np.random.default_rng(0)), beard=0.0, makeup=0.0, lip=np.float32([0.3, 0.1, 0.1]))
+    between = (marks[62] + marks[66]) / 2 + [2.0, 2.0, 0.0]  # off the gap between two teeth
+
+    def white(at, landmarks):
+        return float(paint(person, at[None], landmarks)[0][0, 1]) > 0.3
+
+    assert white(between - [0, 0, 10], marks)
+    assert not white(between, marks)  # a lip that bulges into the opening
+    rolled = marks.copy()
+    rolled[61:64], rolled[65:68] = marks[[67, 66, 65]], marks[[63, 62, 61]]
+    assert not white(between - [0, 0, 10], rolled)
+
+
 def test_without_landmarks_skin_is_plain(scene):
     scan, _, camera, maps = scene
     found = appearance.picture(scan, maps, camera, np.random.default_rng(0))

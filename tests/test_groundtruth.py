@@ -61,6 +61,31 @@ def turned(capture: Capture, angle: float = 40.0) -> tuple[Capture, np.ndarray]:
     return replace(capture, scan=moved, landmarks=capture.landmarks @ rotation.T + shift), rotation
 
 
+# Regions
+
+
+def test_a_scan_without_labels_gets_regions_that_do_not_bound_its_mask(capture):
+    """Carried over by the landmarks: nearly the labels the head has of its own, on a mask about the tip of the nose."""
+    bare = replace(capture, scan=replace(capture.scan, labels=None))
+    (own,), (carried,) = samples(capture), samples(bare)
+    both = own.target.mask & carried.target.mask
+    assert (own.region[both] == carried.region[both]).mean() > 0.8
+    assert set(np.unique(carried.region[both])) >= set(range(1, 8))
+    assert not np.array_equal(own.target.mask, carried.target.mask)
+    attributes = dict(carried.attributes)
+    assert attributes["region_source"] == "built-in head by 54 landmarks"
+    assert 0 < attributes["region_residual_mm"] < 2
+    assert "region_source" not in own.attributes  # whoever brings labels says how they were made
+
+
+def test_too_few_landmarks_leave_a_scan_without_regions_and_say_so(capture):
+    points = np.where(np.isin(np.arange(68), [8, 27, 30, 36, 45, 48, 54])[:, None], capture.landmarks, np.nan)
+    (found,) = samples(replace(capture, landmarks=points, scan=replace(capture.scan, labels=None)))
+    assert not found.region.any()
+    assert found.attributes["region_source"] == "none"
+    assert found.target.mask.any()
+
+
 # Views
 
 

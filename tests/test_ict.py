@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fnbench.adapters.ict import Ict, _model
+from fnbench.adapters.ict import MOUTH_SOCKET, Ict, _model
+from fnbench.types import REGIONS
 
 
 @pytest.fixture
@@ -36,6 +37,21 @@ def test_teeth_and_shells_are_gone_and_the_face_winds_outwards(shared_data):
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
     front = (scan.vertices[scan.faces].mean(1)[:, 2] > 60) & (scan.faces < 9409).all(1)
     assert (normals[front, 2] > 0).mean() > 0.85
+
+
+def test_regions_follow_the_topology(shared_data):
+    adapter = Ict(shared_data / "ict_facekit", heads=2)
+    first, other = adapter.load("h0000_neutral"), adapter.load("h0001_jawOpen")
+    np.testing.assert_array_equal(first.scan.labels, other.scan.labels)
+    assert not first.scan.labels[slice(*MOUTH_SOCKET)].any()
+    assert set(first.scan.labels[14062:]) == {REGIONS.index("eye sockets")}  # the eyeballs
+    nearest = {
+        mark: np.linalg.norm(first.scan.vertices - first.landmarks[mark], axis=1).argmin() for mark in (30, 51, 21)
+    }
+    found = [REGIONS[first.scan.labels[nearest[mark]]] for mark in (30, 51, 21)]
+    assert found == ["nose", "mouth", "forehead"]
+    assert first.attributes["region_source"].startswith("topology")
+    assert first.attributes["region_residual_mm"] < 3
 
 
 def test_heads_differ_and_are_the_same_on_every_run(shared_data):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from functools import cache
 from pathlib import Path
 
@@ -171,14 +170,11 @@ def test_one_subject_is_in_one_split(tmp_path):
     assert card.splits.rule == "hash"
 
 
-@pytest.mark.slow
-def test_listing_a_hundred_thousand_sessions_takes_under_five_seconds(tmp_path):
-    """Slow because it first makes 100,000 folders."""
-    fake.write_names(tmp_path, 100_000)
-    start = time.process_time()  # the machine may be busy with other things
+def test_many_sessions_are_listed_by_their_folders_alone(tmp_path):
+    """tests/benchmarks/bench_listing.py has 100,000, and the time."""
+    fake.write_names(tmp_path, 1000)
     ids = Photoface(tmp_path).capture_ids()
-    assert len(ids) == len(set(ids)) == 100_000
-    assert time.process_time() - start < 2.5
+    assert len(ids) == len(set(ids)) == 1000
 
 
 # -- known heads -------------------------------------------------------------------------------------------------------

@@ -89,12 +89,14 @@ class Ict:
         return sorted(f"h{head:04d}_{shown}" for head in range(self.heads) for shown in self._shown(head))
 
     def load(self, capture_id: str) -> Capture:
-        if capture_id not in self.capture_ids():
-            raise unknown_capture(self.name, capture_id, self.capture_ids())
         subject, _, shown = capture_id.partition("_")
+        digits = subject.removeprefix("h")
+        number = int(digits) if digits.isascii() and digits.isdigit() else -1
+        if subject != f"h{number:04d}" or not 0 <= number < self.heads or shown not in self._shown(number):
+            raise unknown_capture(self.name, capture_id, self.capture_ids())
         model = _model(given_root(self.name, self.root))
-        identity = np.random.default_rng([self.seed, int(subject[1:])]).normal(size=len(model.identity))
-        vertices = model.head(identity, self._coefficients(model, int(subject[1:]), shown))
+        identity = np.random.default_rng([self.seed, number]).normal(size=len(model.identity))
+        vertices = model.head(identity, self._coefficients(model, number, shown))
         regions = _regions(given_root(self.name, self.root))
         return Capture(
             id=capture_id,
