@@ -10,10 +10,11 @@ A texel of the map holds where in the picture one point of the face lies: x to t
 side of the (square) input, z to the viewer in the same unit, zero at the mean depth.
 
 What differs from the paper: ``width`` scales all channels (16 is the paper); 3 x 3 kernels except where the decoder
-doubles its resolution; the map is added to the mean face instead of leaving a sigmoid; inputs are 128 x 128, not
-256 x 256; the template is the face of ICT-FaceKit (MIT) with its own texture coordinates, not that of the Basel model;
-z is f ln(d0 / d) for depth d, so that it keeps the scale of x and y at every depth under perspective. Normals of the
-mesh, which the paper does not evaluate, are interpolated between vertices and continued smoothly outside the mesh.
+doubles its resolution; shortcuts average where the encoder halves it; the map is added to the mean face instead of
+leaving a sigmoid; inputs are 128 x 128, not 256 x 256; the template is the face of ICT-FaceKit (MIT) with its own
+texture coordinates, not that of the Basel model; z is f ln(d0 / d) for depth d, so that it keeps the scale of x and y at
+every depth under perspective. Normals of the mesh, which the paper does not evaluate, are interpolated between
+vertices and continued smoothly outside the mesh.
 """
 
 from __future__ import annotations
@@ -151,8 +152,11 @@ class Residual(nn.Module):
             *_norm_relu(nn.Conv2d(inner, inner, 3, stride, 1, bias=False), inner),
             nn.Conv2d(inner, channels_out, 1, bias=False),
         )
-        same = stride == 1 and channels_in == channels_out
-        self.shortcut = nn.Identity() if same else nn.Conv2d(channels_in, channels_out, 1, stride, bias=False)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or channels_in != channels_out:
+            # Averaged, not strided: a strided 1 x 1 convolution of few channels, channels last, breaks the heap in
+            # the backward pass of torch 2.13 on CPUs.
+            self.shortcut = nn.Sequential(nn.AvgPool2d(stride), nn.Conv2d(channels_in, channels_out, 1, bias=False))
         self.norm = nn.BatchNorm2d(channels_out)
 
     def forward(self, x: Tensor) -> Tensor:
