@@ -52,6 +52,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fnbench import catalog
 from fnbench.errors import InvalidRecordError
 from fnbench.files import replacing, write_text
 from fnbench.metrics import (
@@ -267,6 +268,14 @@ def read_record(path: Path) -> EvalResult:
         return _from_json(data, _samples_beside(path, data["samples"]))
     except InvalidRecordError as error:
         raise InvalidRecordError(f"{path}: {error}", error.code) from None
+
+
+def shipped_records() -> Path:
+    """The folder of the records that come with this version; InvalidRecordError when there are none."""
+    path = catalog.folder("leaderboard") / "records"
+    if not path.is_dir():
+        raise InvalidRecordError("No records come with this version. Give a folder of your own with --records.")
+    return path
 
 
 def read_records(folder: Path) -> list[EvalResult]:

@@ -414,6 +414,22 @@ def test_an_interrupted_run_says_so_and_leaves_nothing_half_written(photo, tmp_p
     assert not list((tmp_path / "out").rglob(".*"))
 
 
+def test_what_was_being_written_at_an_interrupt_is_counted(tmp_path, monkeypatch):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for k in range(3):
+        Image.new("RGB", (60, 60), (40 * k, 0, 0)).save(folder / f"{k}.png")
+        np.savetxt(folder / f"{k}.txt", points())
+
+    def stop(progress):
+        raise KeyboardInterrupt
+
+    choices = Choices(landmarks=folder, batch=3, size=32, pictures=False)
+    report = predict_photographs(Frontal(), [folder], tmp_path / "out", choices, stop)
+    assert len(report.written) == len(list((tmp_path / "out" / "about").iterdir()))
+    assert len(report.written) + report.pending == 3
+
+
 def test_a_full_disk_ends_the_run_in_one_line(photo, tmp_path, monkeypatch):
     def full(path, *_):
         raise OutputError(f"{path}: cannot be written: the disk is full.") from OSError(errno.ENOSPC, "")

@@ -19,6 +19,7 @@ from fnbench.record import (
     file_name,
     read_record,
     read_records,
+    shipped_records,
     smallest_std,
     tallies,
     write_record,
@@ -173,3 +174,9 @@ def test_differences_in_identity_are_named(result: EvalResult, tmp_path: Path) -
 def test_names_make_files() -> None:
     assert file_name("tests/est.py:Face Mesh") == "tests-est.py-Face-Mesh"
     assert file_name("...") == "model"
+
+
+def test_without_shipped_records_a_folder_is_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("fnbench.catalog.folder", lambda _: tmp_path)
+    with pytest.raises(InvalidRecordError, match="No records come with this version. Give a folder of your own"):
+        shipped_records()

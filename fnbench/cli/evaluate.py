@@ -241,11 +241,8 @@ def reproduce(model: str, dataset: str, records: Path | None, method: str | None
     Example:
         fnbench reproduce crossmodal florence --records run
     """
-    from fnbench import catalog
-    from fnbench.record import read_records
+    from fnbench.record import read_records, shipped_records
     from fnbench.reproduce import reproductions
 
-    found = reproductions(
-        model, dataset, read_records(records or catalog.folder("leaderboard") / "records"), method=method
-    )
+    found = reproductions(model, dataset, read_records(records or shipped_records()), method=method)
     click.echo("\n\n".join(one.text() for one in found))

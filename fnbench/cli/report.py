@@ -110,12 +110,11 @@ def card(model: str, records: Path | None, out: Path | None) -> None:
     Example:
         fnbench card crossmodal --records records --out MODEL_CARD.md
     """
-    from fnbench.catalog import folder
     from fnbench.files import write_text
-    from fnbench.record import read_records
+    from fnbench.record import read_records, shipped_records
     from fnbench.report.card import model_card
 
-    text = model_card(model, read_records(records or folder("leaderboard") / "records"))
+    text = model_card(model, read_records(records or shipped_records()))
     if out is None:
         click.echo(text, nl=False)
     else:

@@ -175,6 +175,8 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
         ) from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if isinstance(error, KeyError):  # the unpickler met an instruction that does not exist
+            reason = "no torch file, or not the whole one"
         raise InvalidWeightsError(
             f"{path}: damaged or truncated checkpoint ({reason}). Copy or download it again."
         ) from error

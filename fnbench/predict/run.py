@@ -176,6 +176,11 @@ class _Run:
         finally:
             reader.shutdown(wait=False, cancel_futures=True)
             writer.shutdown(wait=True, cancel_futures=interrupted)
+        while self._writing:  # what was being written when the interrupt came is finished too
+            photo, faces, future = self._writing.popleft()
+            if not future.cancelled() and future.exception() is None:
+                self._written.append(photo.name)
+                self._faces += faces
         done = len(self._written) + len(self._skipped) + len(self._failed)
         return PredictReport(
             self._out,

@@ -25,7 +25,7 @@ from fnbench.models.crossmodal import CrossmodalEstimator
 from fnbench.predict import Choices, predict_photographs
 
 BATCH = 8
-PHOTOGRAPHS = 16
+PHOTOGRAPHS = 8
 ROUNDS = 3
 
 
