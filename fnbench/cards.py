@@ -205,7 +205,8 @@ def describe(card: DatasetCard) -> str:
     for name, fact in card.facts.items():
         lines.append(f"  {name} ({fact.confidence}): {fact.value}")
         lines += [f"    checked: {fact.check}"] * bool(fact.check)
-        lines += [f"    setting: {fact.setting} = {card.settings[fact.setting]!r}"] * bool(fact.setting)
+        if fact.setting:
+            lines.append(f"    setting: {fact.setting} = {card.settings[fact.setting]!r}")
         lines += [f"    source: {fact.source}"] * bool(fact.source)
     lines += ["", "settings"] * bool(card.settings)
     lines += [f"  {name} = {value!r}" for name, value in card.settings.items()]
