@@ -11,6 +11,7 @@ from fnbench.errors import DatasetNotFoundError, InvalidDataError
 from fnbench.render.groundtruth import render_dataset
 from fnbench.render.plan import Plan
 from fnbench.store import Store
+from fnbench.validate import validate
 
 
 @pytest.fixture
@@ -137,6 +138,14 @@ def test_a_photograph_whose_camera_fits_nothing_says_so_and_stays(root, damage, 
     (photograph,) = FaceWarehouse(root).load("Tester_1/pose_0").photographs()
     assert photograph.camera is None
     assert message in photograph.attributes["camera_problem"]
+
+
+def test_a_report_tells_how_well_cameras_were_recovered(root):
+    fake.first(root, "TrainingPose/pose_0.land").write_text("74\n" + "0.9 0.9\n" * 74)
+    measured = validate(FaceWarehouse(root)).anonymous()["measurements"]
+    assert (measured["with_camera"]["min"], measured["with_camera"]["median"]) == (0, 1)
+    assert measured["reprojection_median_px"]["count"] == 5
+    assert measured["reprojection_median_px"]["max"] < 0.01
 
 
 def test_vertices_of_another_topology_are_no_landmarks(root):

@@ -201,6 +201,7 @@ def test_listing_and_showing():
     shown = CliRunner().invoke(main, ["datasets", "show", "photoface"])
     assert "light_azimuth (low): origin and sense" in shown.output
     assert "real data  not verified by anybody yet" in shown.output
+    assert "    setting: gamma = 1.0" in shown.output
     unknown = CliRunner().invoke(main, ["datasets", "show", "photofaec"])
     assert unknown.exit_code == 2
     assert "photoface" in unknown.output

@@ -30,6 +30,9 @@ LEANING = {"x_right": 0.15, "y_up": 0.1}
 FACES_FOUND = 0.8
 """Smallest share of searched scans without landmarks in which the face must be found."""
 
+RESIDUALS = ("reprojection_median_px", "reprojection_p90_px", "marked_points_miss_px", "distortion_at_corner")
+"""Attributes of photographs that say how well a camera was recovered; see the adapters."""
+
 _SIDE = 128  # pixels of the picture in which front faces are counted
 
 
@@ -208,7 +211,12 @@ def _of_photographs(photographs: Sequence[Photograph], points: NDArray[np.float6
         "photographs": float(len(photographs)),
         "width": float(np.median([one.image.shape[1] for one in photographs])),
         "height": float(np.median([one.image.shape[0] for one in photographs])),
+        "with_camera": float(np.mean([one.camera is not None for one in photographs])),
     }
+    for name in RESIDUALS:
+        values = [float(one.attributes[name]) for one in photographs if name in one.attributes]
+        if values:
+            found[name] = float(np.median(values))
     inside = [share for share in (_inside(one, points) for one in photographs) if share is not None]
     masks = [float(one.mask.mean()) for one in photographs if one.mask is not None]
     if inside:
