@@ -29,17 +29,17 @@ PHOTOGRAPHS = 8
 ROUNDS = 3
 
 
-def seconds(*parts: Callable[[], object]) -> list[float]:
-    """Median seconds of each part, run in turn."""
-    times: list[list[float]] = [[] for _ in parts]
+def seconds(*parts: Callable[[], object]) -> list[tuple[float, float]]:
+    """Median seconds of each part by the clock, and of the processor over all threads; the parts run in turn."""
+    times: list[list[tuple[float, float]]] = [[] for _ in parts]
     for part in parts:
         part()
     for _ in range(ROUNDS):
         for part, own in zip(parts, times, strict=True):
-            start = time.perf_counter()
+            start = time.perf_counter(), time.process_time()
             part()
-            own.append(time.perf_counter() - start)
-    return [statistics.median(own) for own in times]
+            own.append((time.perf_counter() - start[0], time.process_time() - start[1]))
+    return [(statistics.median(t[0] for t in own), statistics.median(t[1] for t in own)) for own in times]
 
 
 def measure(width: int, folder: Path) -> None:
@@ -61,12 +61,16 @@ def measure(width: int, folder: Path) -> None:
         choices = Choices(batch=BATCH, resume=False, pictures=False, **found)
         assert predict_photographs(model, [folder], folder / "out", choices).ok
 
-    bare, whole, given, cascade = seconds(
-        forward, contract, lambda: photographs(landmarks=folder), lambda: photographs(detector="cascade")
+    names = ("forward", "predict", "photographs", "cascade")
+    found = seconds(forward, contract, lambda: photographs(landmarks=folder), lambda: photographs(detector="cascade"))
+    print(
+        f"\nwidth {width}, {PHOTOGRAPHS} faces at 256x256 in batches of {BATCH}; per face, and ratio to the bare pass"
     )
-    print(f"\nwidth {width}, {PHOTOGRAPHS} faces at 256x256 in batches of {BATCH}; ms per face, ratio to the bare pass")
-    for name, found in (("forward", bare), ("predict", whole), ("photographs", given), ("cascade", cascade)):
-        print(f"  {name:12} {1e3 * found / PHOTOGRAPHS:8.1f}   {found / bare:6.3f}")
+    print("                 ms by the clock   ratio     ms of processor   ratio")
+    for name, (wall, work) in zip(names, found, strict=True):
+        bare = found[0]
+        numbers = 1e3 * wall / PHOTOGRAPHS, wall / bare[0], 1e3 * work / PHOTOGRAPHS, work / bare[1]
+        print("  {:14} {:15.1f} {:7.3f} {:19.1f} {:7.3f}".format(name, *numbers))
 
 
 def main() -> None:
