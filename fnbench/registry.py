@@ -50,6 +50,7 @@ MODELS: dict[str, str] = {
     "frontal": "fnbench.models.frontal:Frontal",
     "mean-face": "fnbench.models.mean_face:MeanFace",
     "prn": "fnbench.models.prn:PrnEstimator",
+    "shading": "fnbench.models.shading:Shading",
     "sfsnet": "fnbench.models.sfsnet:SfsnetEstimator",
 }
 """Model id -> import path of its estimator."""

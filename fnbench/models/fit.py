@@ -7,9 +7,10 @@ from pathlib import Path
 
 from fnbench.errors import UnknownNameError
 from fnbench.models.mean_face import fit_mean_face
+from fnbench.models.shading import fit_shading
 from fnbench.models.weights import WeightsCard
 
-FITS: dict[str, Callable[[Path, Path], WeightsCard]] = {"mean-face": fit_mean_face}
+FITS: dict[str, Callable[[Path, Path], WeightsCard]] = {"mean-face": fit_mean_face, "shading": fit_shading}
 """Model id -> function from an .h5 file to a weights file."""
 
 
