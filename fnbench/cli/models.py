@@ -44,3 +44,23 @@ def fit(model: str, data: Path, out: Path) -> None:
 
     card = fitted(model, data, out)
     click.echo(f"{out}: {card.architecture} from {card.training_data}.")
+
+
+@click.command("export-model")
+@click.argument("model")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The .onnx file to write.")
+@click.option("--weights", type=click.Path(path_type=Path), help="A weights file; the packaged one by default.")
+@click.option("--untrained", is_flag=True, help="Export random weights when there are none.")
+def export_model(model: str, out: Path, weights: Path | None, untrained: bool) -> None:
+    """Write MODEL as ONNX, with a TOML beside it that says how to feed it.
+
+    \b
+    Example:
+        fnbench export-model crossmodal --out crossmodal.onnx
+        fnbench eval --model onnx:crossmodal.toml --data florence.h5 --out run
+    """
+    from fnbench.models.exported import export_onnx
+    from fnbench.models.load import load_estimator
+
+    declaration = export_onnx(load_estimator(model, weights=weights, device="cpu", untrained=untrained), out)
+    click.echo(f"{out}: any batch, sides in multiples; what to feed it says {declaration}.")

@@ -16,11 +16,16 @@ def load_estimator(
 ) -> NormalEstimator:
     """Construct the model of this name.
 
-    name: an alias, ``file.py:Class`` or ``package.module:Class``.
+    name: an alias, ``file.py:Class`` or ``package.module:Class``; ``onnx:FILE.toml`` or ``external:NAME`` for networks
+        that others made (``models.declared``).
     weights: a weights file, for models whose constructor takes ``weights``; others refuse it.
     device, untrained: handed on to constructors that take them; other models have no use for them.
     Raises UnknownNameError, InvalidSettingError, and what the constructor raises.
     """
+    if name.startswith(("onnx:", "external:")):
+        from fnbench.models.declared import declared_network
+
+        return declared_network(name, weights, device)
     made = resolve(name, "model")
     if not callable(made):
         raise InvalidSettingError(f"Model {name} is a {type(made).__name__}, expected a class with name and predict.")

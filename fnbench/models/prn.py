@@ -12,8 +12,8 @@ side of the (square) input, z to the viewer in the same unit, zero at the mean d
 What differs from the paper: ``width`` scales all channels (16 is the paper); 3 x 3 kernels except where the decoder
 doubles its resolution; shortcuts average where the encoder halves it; the map is added to the mean face instead of
 leaving a sigmoid; inputs are 128 x 128, not 256 x 256; the template is the face of ICT-FaceKit (MIT) with its own
-texture coordinates, not that of the Basel model; z is f ln(d0 / d) for depth d, so that it keeps the scale of x and y at
-every depth under perspective. Normals of the mesh, which the paper does not evaluate, are interpolated between
+texture coordinates, not that of the Basel model; z is f ln(d0 / d) for depth d, so that it keeps the scale of x and y
+at every depth under perspective. Normals of the mesh, which the paper does not evaluate, are interpolated between
 vertices and continued smoothly outside the mesh.
 """
 
@@ -273,6 +273,29 @@ def mesh_normals(
     camera = _pixel_camera(height, width)
     maps = surface_maps(scan, vertex_normals(scan.vertices, faces), camera, Raster().visibility(scan, camera))
     return continued(maps.normals, maps.mask & maps.facing)
+
+
+RELEASED_RANGE = 1.1
+"""A released map of 1 stands for this many sides (YadiraF/PRNet, ``predictor.py``: 256 x 1.1)."""
+
+
+def released_vertices(maps: NDArray[np.floating], face_index: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Vertices from maps in the convention of the released network (YadiraF/PRNet).
+
+    maps: (N, s, s, 3) x right, y down, z to the viewer, as shares of 1.1 sides.
+    face_index: (V,) texels that are vertices, row by row (``uv-data/face_ind.txt`` of the release).
+    Returns (N, V, 3) float32 in units of the side.
+    """
+    flat = np.asarray(maps, np.float32).reshape(len(maps), -1, 3)
+    vertices: NDArray[np.float32] = flat[:, face_index] * np.float32(RELEASED_RANGE)
+    return vertices
+
+
+def outward(vertices: NDArray[np.floating], faces: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The faces, turned over when most of their area looks away from the viewer. vertices: (V, 3), y down."""
+    a, b, c = (np.asarray(vertices, np.float64)[faces[:, corner]] * [1, -1, 1] for corner in range(3))
+    away = np.cross(b - a, c - a)[:, 2].sum() < 0
+    return np.ascontiguousarray(faces[:, ::-1]) if away else faces
 
 
 def continued(normals: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float32]:

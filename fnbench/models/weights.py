@@ -161,7 +161,7 @@ def read_checkpoint(path: Path) -> dict[str, Tensor]:
     A leading ``module.`` of all names is removed. Raises InvalidWeightsError; never unpickles code.
     """
     path = Path(path)
-    _refuse_page(path)
+    refuse_page(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # notes on old storage classes, which old files cannot avoid
@@ -200,7 +200,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_page(path: Path) -> None:
+def refuse_page(path: Path) -> None:
+    """Raise InvalidWeightsError for a missing or empty file, a web page, or a Git LFS pointer."""
     if not path.is_file():
         raise InvalidWeightsError(f"{path}: no such file; expected a weights file.")
     with path.open("rb") as file:
@@ -214,7 +215,7 @@ def _refuse_page(path: Path) -> None:
 
 
 def _refuse_other_formats(path: Path) -> None:
-    _refuse_page(path)
+    refuse_page(path)
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"PK" or start[:1] == b"\x80":
