@@ -39,6 +39,7 @@ _PLAIN_EVERY = 10.0
 @click.option("--limit", type=int, help="Only the first captures.")
 @click.option("--samples", "patterns", multiple=True, metavar="PATTERN", help="Only captures that match; repeatable.")
 @click.option("--resume/--no-resume", default=True, help="Keep what an earlier run of the same settings finished.")
+@click.option("--reorder", is_flag=True, help="Sort faces first; for large meshes in random order.")
 @click.option("--strict", is_flag=True, help="Stop at the first capture that fails.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> None:
@@ -56,7 +57,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
     from fnbench.render.groundtruth import render_dataset
 
     plan = _plan(options)
-    keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run")
+    keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run", "reorder")
     with _in_order(), _shown() as progress:
         report = render_dataset(
             resolve(dataset, "dataset")(root),
