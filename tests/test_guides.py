@@ -102,7 +102,7 @@ def sandbox(tmp_path, monkeypatch, stores):
     shutil.copytree(REPOSITORY / "leaderboard", "leaderboard", ignore=shutil.ignore_patterns("records"))
     Path("baselines/crossmodal").mkdir(parents=True)
     shutil.copy(REPOSITORY / "baselines/crossmodal/plan.toml", "baselines/crossmodal/plan.toml")
-    Path("pictures").mkdir()
+    shutil.copytree(REPOSITORY / "pictures", "pictures", ignore=shutil.ignore_patterns("*.png", "*.jpg"))
     Path("my_model.py").write_text(blocks("baselines/README.md", "python")[0])
     adapter, fake = blocks("datasets/README.md", "python")
     Path("toyfaces.py").write_text(adapter)
