@@ -4,8 +4,8 @@
 
 ``records`` runs the console block under "The committed records" in leaderboard/README.md, ``pictures`` those under
 "Gallery" in README.md, ``heads`` those under "Datasets" there; all when none is named. ``MODEL`` stands for every
-built-in model that has weights, ``ICT-FaceKit`` for a copy of that repository. Large files stay in the repository's root,
-where git ignores them; those that are there are not rendered again. Screenshots need Chromium and the extra
+built-in model that has weights, ``ICT-FaceKit`` for a copy of that repository. Large files stay in the repository's
+root, where git ignores them; those that are there are not rendered again. Screenshots need Chromium and the extra
 ``browser-test``.
 """
 
