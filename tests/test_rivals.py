@@ -20,8 +20,10 @@ from fnbench.render.light import harmonics
 from fnbench.render.plan import Plan
 from fnbench.store import Store, write_samples
 from fnbench.training.augment import Placement, placed_images, still
-from fnbench.training.objectives import OBJECTIVES, Batch
+from fnbench.training.data import Batch
+from fnbench.training.kinds import KINDS
 from fnbench.training.positions import Positions, placed_positions, projected_vertices, write_positions
+from fnbench.training.recipe import read_recipe
 from tests.spheres import ATTRIBUTES, sphere_samples
 
 
@@ -39,12 +41,16 @@ def spheres(count: int, size: int = 32) -> Batch:
     return Batch(*(torch.from_numpy(array).permute(0, 3, 1, 2).contiguous() for array in (images, normals, mask)))
 
 
+def losses(model: str, network, batch: Batch) -> dict[str, torch.Tensor]:
+    return KINDS[model].losses(network, batch, read_recipe(model))
+
+
 def fitted(network, batch: Batch, objective: str, steps: int, rate: float) -> list[float]:
     optimiser = torch.optim.Adam(network.parameters(), rate)
     network.train()
     totals = []
     for _ in range(steps):
-        total = sum(OBJECTIVES[objective](network, batch).values())
+        total = sum(losses(objective, network, batch).values())
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
@@ -99,7 +105,7 @@ def test_photographs_without_ground_truth_train_the_whole_decomposition():
     network = seeded(lambda: SfsNet(4, 1))
     unpaired = Batch(batch.images, batch.normals, torch.zeros_like(batch.mask), unpaired=batch.images)
 
-    sum(OBJECTIVES["sfsnet"](network, unpaired).values()).backward()
+    sum(losses("sfsnet", network, unpaired).values()).backward()
 
     for part in (network.normal_head.out, network.albedo_head.out, network.light_out, network.features[0][0]):
         assert part.weight.grad.abs().sum() > 0
@@ -109,8 +115,8 @@ def test_sfsnet_losses_do_not_see_what_lies_outside_the_mask():
     batch = spheres(2)
     network = seeded(lambda: SfsNet(4, 1)).eval()
     outside = torch.where(batch.mask > 0, batch.normals, torch.full_like(batch.normals, 7.0))
-    before = OBJECTIVES["sfsnet"](network, batch)
-    after = OBJECTIVES["sfsnet"](network, Batch(batch.images, outside, batch.mask))
+    before = losses("sfsnet", network, batch)
+    after = losses("sfsnet", network, Batch(batch.images, outside, batch.mask))
 
     assert all(torch.equal(before[name], after[name]) for name in before)
 
@@ -255,7 +261,7 @@ def test_one_batch_can_be_overfitted_by_prn():
 
     assert totals[-1] < 0.6 * totals[0]
     with pytest.raises(ValueError, match="this batch has none"):
-        OBJECTIVES["prn"](PrnNet(1), spheres(1))
+        losses("prn", PrnNet(1), spheres(1))
 
 
 @pytest.fixture(scope="module")

@@ -43,3 +43,26 @@ def train(recipe: str, out: Path, **options: Any) -> None:
     if report.interrupted:
         click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
         sys.exit(130)
+
+
+@click.command("positions")
+@click.option("--data", type=_FILE, required=True, help="A rendered .h5 of ict.")
+@click.option("--root", type=_FILE, required=True, help="The dataset's folder, as it was given to render-gt.")
+@click.option("--out", type=_FILE, required=True, help="The position file to write.")
+def positions(data: Path, root: Path, out: Path) -> None:
+    """Write where each vertex of prn's template lies in the samples of --data.
+
+    \b
+    Example:
+        fnbench positions --data ict.h5 --root ICT-FaceKit --out ict-positions.h5
+        fnbench train prn --data ict.h5 --positions ict-positions.h5 --out run
+    """
+    from fnbench.models.prn import template
+    from fnbench.training.positions import write_positions
+
+    def told(done: int, total: int) -> None:
+        if done % 100 == 0 or done == total:
+            click.echo(f"{done} of {total} samples", err=True)
+
+    count = write_positions(data, root, template(), out, progress=told)
+    click.echo(f"{out}: positions of {count} samples.")
