@@ -313,7 +313,7 @@ def _ended(process: subprocess.Popen[str]) -> float:
 
 
 def workers(folder: Path) -> dict[str, float]:
-    """Captures per second with one and two workers, by the clock, and of two runs side by side: the machine's limit."""
+    """Captures per second with one and two workers, by the clock; and of two runs side by side."""
     one, two, apart = [], [], []
     for _ in range(3):
         one.append(_run(folder, 60, 100_000, 1))
