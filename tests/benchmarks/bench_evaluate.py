@@ -201,9 +201,8 @@ def bootstrap(*_: str) -> None:
         times.append(time.perf_counter() - begun)
         spent.append(time.process_time() - cpu)
     print(f"bootstrap: 10,000 resamples of {SUBJECTS} subjects, {len(found)} intervals")
-    print(
-        f"  {statistics.median(times):.2f} s by the clock, fastest {min(times):.2f} s; {statistics.median(spent):.2f} s of CPU"
-    )
+    clock, used = statistics.median(times), statistics.median(spent)
+    print(f"  {clock:.2f} s by the clock, fastest {min(times):.2f} s; {used:.2f} s of CPU")
 
 
 PARTS = {"numbers": numbers, "bootstrap": bootstrap, "store": store, "_store": _store}
