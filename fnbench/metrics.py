@@ -128,7 +128,7 @@ class Tally:
     total, squares: sums of the fixed errors and of their squares.  largest: the largest fixed error.
     shortfall: for each of AUC_LIMITS, the sum of max(0, T - error) in fixed steps.
     quantiles: exact QUANTILES in degrees.
-    histogram: (BINS,) int64 errors per BIN degrees; 180 falls into the last.
+    histogram: (BINS,) whole numbers, errors per BIN degrees; 180 falls into the last.
     gradient_n, gradient_total: pixels with a full 2x2 support, and the sum of their gradient errors in 1/UNIT.
     """
 
@@ -141,7 +141,7 @@ class Tally:
     largest: int
     shortfall: tuple[int, ...]
     quantiles: tuple[float, ...]
-    histogram: NDArray[np.int64]
+    histogram: NDArray[np.integer]
     gradient_n: int = 0
     gradient_total: int = 0
 

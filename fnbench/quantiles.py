@@ -20,8 +20,8 @@ from fnbench.compiled import compiled
 from fnbench.files import output_error
 from fnbench.metrics import QUANTILES, WORST, interpolated, quantile_ranks
 
-MEMORY = 2**25
-"""Errors held in memory before they go to a temporary file: 128 MiB."""
+MEMORY = 2**24
+"""Errors held in memory before they go to a temporary file: 64 MiB."""
 
 _SHIFT = 17
 _STEPS = 1 << _SHIFT  # steps per bin; 64 bins per degree

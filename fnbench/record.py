@@ -300,7 +300,7 @@ def tallies(samples: pandas.DataFrame) -> list[Tally]:
             squares=(int(row["squares_high"]) << 32) + int(row["squares_low"]),
             shortfall=tuple(int(row[f"shortfall{limit}"]) for limit in AUC_LIMITS),
             quantiles=tuple(float(row[name]) for name in QUANTILES),
-            histogram=np.asarray(row["histogram"], np.int64),
+            histogram=np.asarray(row["histogram"]),  # as stored: half the memory of int64
         )
         for row in samples.to_dict("records")
     ]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -149,8 +149,9 @@ def score(
                     if outcome.error is not None:
                         raise outcome.error
                     assert outcome.value is not None  # an outcome has a value or an error
-                    parts.append(outcome.value)
                     pool.add(outcome.value.errors)
+                    # Only the pool may hold the errors: here they would fill the memory.
+                    parts.append(replace(outcome.value, errors=""))
                     if progress is not None:
                         progress(sum(len(part.rows) for part in parts), len(indices))
             quantiles = pool.quantiles()

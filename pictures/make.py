@@ -1,11 +1,12 @@
 """Makes the committed records, the tables and the pictures again, by the very commands that the documents show.
 
-    python pictures/make.py --ict ICT-FaceKit [records] [pictures]
+    python pictures/make.py --ict ICT-FaceKit [records] [pictures] [heads]
 
 ``records`` runs the console block under "The committed records" in leaderboard/README.md, ``pictures`` those under
-"Gallery" in README.md; both when none is named. ``MODEL`` stands for every built-in model that has weights,
-``ICT-FaceKit`` for a copy of that repository. Large files stay in the repository's root, where git ignores them;
-those that are there are not rendered again. Screenshots need Chromium and the extra ``browser-test``.
+"Gallery" in README.md, ``heads`` those under "Datasets" there; all when none is named. ``MODEL`` stands for every
+built-in model that has weights, ``ICT-FaceKit`` for a copy of that repository. Large files stay in the repository's
+root, where git ignores them; those that are there are not rendered again. Screenshots need Chromium and the extra
+``browser-test``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,11 @@ from fnbench.models.load import load_estimator
 from fnbench.registry import MODELS
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PARTS = {"records": ("leaderboard/README.md", "The committed records"), "pictures": ("README.md", "Gallery")}
+PARTS = {
+    "records": ("leaderboard/README.md", "The committed records"),
+    "pictures": ("README.md", "Gallery"),
+    "heads": ("README.md", "Datasets"),
+}
 
 
 def commands(document: str, heading: str) -> list[str]:
@@ -52,7 +57,7 @@ def trained_models() -> tuple[list[str], list[str]]:
 def expanded(lines: list[str], models: list[str], ict: Path | None) -> Iterator[list[str]]:
     """Words of each command, ``MODEL`` once per model; commands that need ICT-FaceKit are left out without it."""
     for line in lines:
-        if ict is None and ("ICT-FaceKit" in line or "ict" in line):
+        if ict is None and re.search(r"ICT-FaceKit|\bict\b", line):
             print(f"left out, because --ict is not given: {line}")
             continue
         text = line if ict is None else line.replace("ICT-FaceKit", shlex.quote(str(ict)))
@@ -75,7 +80,9 @@ def run(words: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="records, pictures; both when none is named")
+    parser.add_argument(
+        "parts", nargs="*", choices=[*PARTS, []], help="records, pictures, heads; all when none is named"
+    )
     parser.add_argument("--ict", type=Path, help="folder of ICT-FaceKit; its records and pictures are left out without")
     given = parser.parse_args()
     models, absent = trained_models()

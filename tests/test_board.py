@@ -159,3 +159,34 @@ def test_what_others_alone_reported_is_listed_on_request_and_marked(results, tmp
     assert "No record yet: the numbers below are what others printed." in board
     assert 'Pix2Vertex<span class="tag">reported</span>' in board
     assert "3 measured results in 1 table," in text
+
+
+def test_one_record_alone_is_a_table(results, tmp_path):
+    write_leaderboard(results[:1], tmp_path)
+    table = pandas.read_csv(tmp_path / "spheres.csv")
+    assert (table["rank"].tolist(), table["tie_group"].tolist()) == ([1], [1])
+    assert "1 measured result in 1 table," in (tmp_path / "index.html").read_text()
+
+
+def test_bad_records_are_refused_in_one_line_and_nothing_is_written(results, tmp_path):
+    def answer(*records):
+        for record in records:
+            write_record(record, tmp_path / "records" / record.protocol)
+        command = ["leaderboard", "--records", str(tmp_path / "records"), "--out", str(tmp_path / "out")]
+        result = CliRunner().invoke(main, command)
+        assert result.exit_code == 2, result.output
+        assert result.output.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+        return result.output
+
+    (tmp_path / "records").mkdir()
+    assert "no records found" in answer()
+    other = dataclasses.replace(results[2], protocol="face-2020", mask="hull68")
+    message = answer(results[1], other)
+    assert "third and better on spheres cannot stand in one table: protocol: face-2020 and fnbench-1" in message
+    (tmp_path / "records" / "face-2020" / "third.json").unlink()
+    (tmp_path / "records" / "fnbench-1" / "better.samples.parquet").unlink()
+    assert "Record of better on spheres: the per-sample table is missing" in answer()
+    path = tmp_path / "records" / "fnbench-1" / "better.json"
+    path.write_text(re.sub(r'"mean_px": (\d)', r'"mean_px": 1\1', path.read_text()))
+    assert "better.json: Record of better on spheres: impossible numbers: " in answer()

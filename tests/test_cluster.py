@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from fnbench.errors import InvalidSettingError, MissingDependencyError, OutputError
+from fnbench.evaluate import ModelRecipe, evaluate
 from fnbench.render.groundtruth import render_dataset
 from fnbench.render.parts import parts_folder
 from fnbench.render.plan import Plan
@@ -108,6 +109,16 @@ def test_a_lost_worker_costs_nothing(tmp_path, cluster):
     assert (len(report.skipped), report.written) == (24, ("t01/a",))
     assert report.failed == {"t00/a": "t00/a: the file is truncated; copy it again."}
     assert parts_folder(out).is_dir()
+
+    with Store(out) as rendered:  # an evaluation runs on what is left of the cluster, to the same bits
+        recipe = ModelRecipe("frontal")
+        here = evaluate(recipe, rendered, split=rendered.splits[0])
+        there = evaluate(
+            recipe, rendered, split=rendered.splits[0], batch=2, scheduler=cluster.address, scratch=tmp_path
+        )
+    assert there.metrics == here.metrics
+    assert there.breakdowns == here.breakdowns
+    assert not list(tmp_path.glob(".fnbench-errors-*"))
 
     with pytest.raises(OutputError, match="not visible from tcp://127"):
         list(outcomes(len, ["a"], scheduler=cluster.address, shared=str(tmp_path / "elsewhere")))

@@ -99,10 +99,8 @@ def make():
 def test_every_picture_of_the_readme_is_made_by_a_command_beside_it(make):
     readme = (REPOSITORY / "README.md").read_text()
     shown = set(re.findall(r"\]\((pictures/[\w.-]+)\)", readme))
-    lines = make.commands(*make.PARTS["pictures"])
-    made = {
-        word for line in lines for word in shlex.split(line) if word.startswith("pictures/") and word.endswith(".png")
-    }
+    lines = [*make.commands(*make.PARTS["pictures"]), *make.commands(*make.PARTS["heads"])]
+    made = {word for line in lines for word in shlex.split(line) if re.fullmatch(r"pictures/[\w-]+\.(png|jpg)", word)}
     assert shown == made
     for name in shown:
         assert (REPOSITORY / name).stat().st_size < 1_500_000
@@ -122,4 +120,5 @@ def test_the_records_are_made_for_every_model_with_weights(make):
     assert lines[1][lines[1].index("--root") + 1] == "ict root"
     assert [words[3] for words in lines[2:6]] == ["a", "b", "a", "b"]
     without = list(make.expanded(make.commands(*make.PARTS["records"]), ["a"], None))
+    assert [words[1] for words in without] == ["render-gt", "eval", "leaderboard"]
     assert not any("ict" in word for words in without[:-1] for word in words)

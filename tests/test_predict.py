@@ -366,7 +366,7 @@ def test_squares_of_several_photographs_share_a_batch(tmp_path):
     )
     assert report.ok
     assert model.calls == [4, 1]
-    assert report.lines()[-1].endswith("5 written, 0 skipped, 0 failed; 5 faces; 0:00")
+    assert "5 written, 0 skipped, 0 failed; 5 faces; " in report.lines()[-1]
 
 
 def test_what_an_earlier_run_finished_is_skipped_unless_something_changed(photo, tmp_path):

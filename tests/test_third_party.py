@@ -9,6 +9,7 @@ for normals; these numbers say nothing about accuracy. Data: menpo3d "james" (BS
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,7 +22,9 @@ from numpy.typing import NDArray
 
 from fnbench.camera import Camera, landmark_crop
 from fnbench.cli import main
+from fnbench.estimator import model_input
 from fnbench.evaluate import evaluate
+from fnbench.frames import frame_preset, signed_permutations
 from fnbench.metrics import angular_error
 from fnbench.record import read_record
 from fnbench.registry import resolve
@@ -32,6 +35,7 @@ from fnbench.scans.normals import vertex_normals
 from fnbench.scans.read import read_scan
 from fnbench.store import Store
 from fnbench.types import NormalMap
+from tests.results import save_maps
 
 ESTIMATORS = Path(__file__).parent / "estimators"
 FLIPS = {"x": [-1, 1, 1], "y": [1, -1, 1], "z": [1, 1, -1]}
@@ -136,3 +140,22 @@ def test_the_whole_path_on_real_photographs_through_the_command_line(shared_data
 
             flipped = SimpleNamespace(name=f"flipped-{axis}", predict=predict)
             assert evaluate(flipped, store).metrics["mean_img"] > 28
+
+    # The 48 signed axis permutations of these two predictions, each saved and put before the doctor.
+    with Store(data) as store:
+        maps = {name: answers.predict(model_input(store.image(i))[None])[0] for i, name in enumerate(store.ids)}
+    for _, matrix in signed_permutations():
+        saved = save_maps(tmp_path / "maps", {name: (one @ matrix.T).astype(np.float32) for name, one in maps.items()})
+        answer = CliRunner().invoke(main, ["doctor", "--predictions", str(saved), "--data", str(data)])
+        if np.array_equal(matrix, np.eye(3)):
+            assert answer.exit_code == 0, answer.output
+        else:
+            assert answer.exit_code == 2, answer.output
+            np.testing.assert_array_equal(undone(answer.output) @ matrix, np.eye(3))
+
+
+def undone(output: str) -> NDArray[np.float64]:
+    """The change of axes that the doctor's option applies."""
+    frame = re.search(r"--frame (\S+?)\.?$", output, re.MULTILINE)
+    matrix = frame_preset(frame[1]).matrix if frame else np.eye(3)
+    return matrix[:, ::-1] if "--order bgr" in output else matrix

@@ -37,6 +37,7 @@ _FILE = click.Path(path_type=Path, dir_okay=False)
     help="Only captures that match, or that a file lists (@FILE, one pattern a line); repeatable.",
 )
 @click.option("--resume/--no-resume", default=True, help="Keep what an earlier run of the same settings finished.")
+@click.option("--reorder", is_flag=True, help="Sort faces first; for large meshes in random order.")
 @click.option("--strict", is_flag=True, help="Stop at the first capture that fails.")
 @click.option("--dry-run", is_flag=True, help="Say what would be done.")
 def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> None:
@@ -56,7 +57,7 @@ def render_gt(dataset: str, root: Path | None, out: Path, **options: Any) -> Non
     plan = _plan(options)
     adapter = resolve(dataset, "dataset")
     chosen = options_of(adapter, options["options"])
-    keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run")
+    keep = ("workers", "scheduler", "limit", "resume", "strict", "dry_run", "reorder")
     with in_order(), shown() as progress:
         report = render_dataset(
             adapter(root, **chosen),

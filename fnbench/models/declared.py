@@ -248,7 +248,7 @@ def _torchscript(path: Path, device: torch.device) -> Network:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # deprecated by torch, but what others have published
-            network = torch.jit.load(str(path), map_location=device).eval()
+            network = torch.jit.load(str(path), map_location=device).eval()  # type: ignore[no-untyped-call]  # untyped
     except (RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InvalidWeightsError(

@@ -4,8 +4,8 @@
     write a part -> parts merged in the order of the ids, by copying compressed chunks -> one file
 
 A part is written when all views of its capture are, so an interrupted run goes on where it stopped and gives the
-same file as an uninterrupted one. Memory per worker is bounded: one scan, the maps of one view, no list of
-samples.
+same file as an uninterrupted one. Memory per worker is bounded: one scan (its texture at most 192 MB), the maps of
+one view, up to 256 MB of freed memory, no list of samples.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -34,6 +34,7 @@ from fnbench.render.plan import Plan
 from fnbench.render.progress import Progress, RenderReport
 from fnbench.render.samples import samples_of
 from fnbench.scale import Outcome, outcomes
+from fnbench.scans.order import coherent
 from fnbench.store import Store, encode_sample, merge_captures, write_encoded
 from fnbench.types import Capture
 
@@ -71,6 +72,7 @@ def render_dataset(
     resume: bool = True,
     strict: bool = False,
     dry_run: bool = False,
+    reorder: bool = False,
     progress: Callable[[Progress], None] | None = None,
 ) -> RenderReport:
     """Render the captures of a dataset into one file.
@@ -83,6 +85,8 @@ def render_dataset(
     resume: keep what an earlier run of the same settings finished; other settings are refused.
     strict: raise the first failure instead of going on with the other captures.
     dry_run: say what would be done, and touch nothing.
+    reorder: sort the faces of each scan first; for large meshes in random order and several views, which are then drawn
+        up to three times as fast. The maps are the same up to rounding, so it is no setting of the file.
     progress: called after every capture.
     Ctrl-C ends the run in order: the report then says ``interrupted``, and finished captures are kept.
 
@@ -102,7 +106,9 @@ def render_dataset(
         run.notes += [note] if note else []
         run.kept = kept_captures(out, attributes, run.chosen) if resume else {}
         folder = begin_parts(out, attributes, fresh=not resume).absolute()
-        work = partial(_part, _Job(Portable(adapter), plan, Origin(card.name, card.splits), folder, attributes))
+        work = partial(
+            _part, _Job(Portable(adapter), plan, Origin(card.name, card.splits), folder, attributes, reorder)
+        )
         results = outcomes(work, run.todo(), workers=workers, scheduler=scheduler, shared=str(folder))
         try:
             with closing(results):
@@ -280,6 +286,7 @@ class _Job:
     origin: Origin
     folder: Path
     attributes: Mapping[str, Any]
+    reorder: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +308,8 @@ def _part(job: _Job, capture_id: str) -> _Part:
         raise InvalidDataError(
             f"{capture_id}: the adapter returned capture {capture.id!r}; expected the one asked for."
         )
+    if job.reorder and capture.scan is not None:
+        capture = replace(capture, scan=coherent(capture.scan))
     samples = samples_of(capture, job.plan, _renderer(job.plan.renderer), job.origin)
     write_encoded(part_path(job.folder, capture_id), map(encode_sample, samples), job.attributes)
     return _Part(capture.scan.notes if capture.scan is not None else ())

@@ -33,7 +33,7 @@ REGION_COLOURS = (
 COUNT = 24
 CELL = 176
 """Pixels of one picture's side."""
-SMALL = 96
+SMALL = 80
 """The same on a sheet of images alone."""
 JPEG = (".jpg", ".jpeg")
 _GAP, _CAPTION, _MARGIN, _PER_ROW = 6, 20, 18, 2
@@ -61,7 +61,7 @@ def write_sheet(
 
     jpeg = path.suffix.lower() in JPEG
     with replacing(path) as temporary:
-        Image.fromarray(picture).save(temporary, "JPEG" if jpeg else "PNG", optimize=True, quality=85)
+        Image.fromarray(picture).save(temporary, "JPEG" if jpeg else "PNG", optimize=True, quality=80)
     return [store.ids[index] for index in indices]
 
 

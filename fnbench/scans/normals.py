@@ -7,7 +7,7 @@ positions, so a seam in the texture coordinates cannot crease them.
 
 from __future__ import annotations
 
-from math import atan2, sqrt
+from math import atan2, pi, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,18 +50,17 @@ def _accumulate(vertices: NDArray[np.float64], faces: NDArray[np.int32]) -> NDAr
             continue
         double_area = sqrt(square)
         nx, ny, nz = nx / double_area, ny / double_area, nz / double_area
-        angle = atan2(double_area, uv)
-        normals[a, 0] += angle * nx
-        normals[a, 1] += angle * ny
-        normals[a, 2] += angle * nz
-        angle = atan2(double_area, uu - uv)
-        normals[b, 0] += angle * nx
-        normals[b, 1] += angle * ny
-        normals[b, 2] += angle * nz
-        angle = atan2(double_area, vv - uv)
-        normals[c, 0] += angle * nx
-        normals[c, 1] += angle * ny
-        normals[c, 2] += angle * nz
+        at_a, at_b = atan2(double_area, uv), atan2(double_area, uu - uv)
+        at_c = pi - at_a - at_b  # no angle is below 1e-10 here
+        normals[a, 0] += at_a * nx
+        normals[a, 1] += at_a * ny
+        normals[a, 2] += at_a * nz
+        normals[b, 0] += at_b * nx
+        normals[b, 1] += at_b * ny
+        normals[b, 2] += at_b * nz
+        normals[c, 0] += at_c * nx
+        normals[c, 1] += at_c * ny
+        normals[c, 2] += at_c * nz
     for vertex in range(len(normals)):
         x, y, z = normals[vertex, 0], normals[vertex, 1], normals[vertex, 2]
         length = sqrt(x * x + y * y + z * z)
