@@ -242,7 +242,7 @@ class CrossmodalEstimator(TorchEstimator):
 
     weights: a safetensors file of ``fnbench train`` or ``fnbench convert-weights``; the packaged one by default.
     device: "cpu", "cuda", ...; chosen when None.
-    untrained: go on with random weights (seed 0) when there are none, full width; for plumbing, not for results.
+    untrained: random weights (seed 0) of the full width, whatever there is; for plumbing, not for results.
     """
 
     def __init__(
