@@ -159,7 +159,8 @@ def flattened(mean: Maps, across: Maps, normals: Maps) -> Maps:
     sideways = np.einsum("pcj,pc->jp", across, normals)
     length = np.linalg.norm(sideways, axis=0)
     angle = np.arctan2(length, (mean * normals).sum(1))
-    return sideways * np.divide(angle, length, out=np.ones_like(angle), where=length > 1e-9)
+    flat: Maps = sideways * np.divide(angle, length, out=np.ones_like(angle), where=length > 1e-9)
+    return flat
 
 
 def bent(mean: Maps, across: Maps, flat: Maps) -> tuple[Maps, Maps]:
@@ -207,12 +208,12 @@ def _flattened(store: Store, index: int, mean: Maps, side: int) -> Maps:
     length = np.linalg.norm(pooled, axis=1)
     known = length > 0.3
     flat = flattened(mean, tangents(mean), pooled / np.maximum(length, 1e-6)[:, None])
-    return (flat * known).ravel()
+    kept: Maps = (flat * known).ravel()
+    return kept
 
 
 def _ridge(rows: Maps, target: Maps, price: float) -> Maps:
-    solved: Maps = np.linalg.solve(rows.T @ rows + price * np.eye(rows.shape[1]), rows.T @ target)
-    return solved
+    return np.asarray(np.linalg.solve(rows.T @ rows + price * np.eye(rows.shape[1]), rows.T @ target), np.float64)
 
 
 def _correlated(count: int) -> float:
