@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from fnbench.models.layers import doubled, merged
+from fnbench.models.layers import Pointwise, doubled, merged
 
 
 def _tensor(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> torch.Tensor:
@@ -42,3 +42,16 @@ def test_merging_zeros_changes_nothing_that_is_not_negative():
     assert torch.equal(out, x)
     out.sum().backward()
     assert torch.equal(x.grad, torch.ones_like(x))  # all of it, at ties too
+
+
+def test_a_strided_pointwise_convolution_is_the_stock_one():
+    ours = Pointwise(4, 8, 2).double()
+    stock = torch.nn.Conv2d(4, 8, 1, 2, bias=False).double()
+    stock.load_state_dict(ours.state_dict())
+    for shape in ((2, 4, 6, 8), (1, 4, 5, 7)):
+        x, plain = _tensor(*shape), _tensor(*shape)
+        torch.testing.assert_close(ours(x), stock(plain))
+        ours(x).square().sum().backward()
+        stock(plain).square().sum().backward()
+        torch.testing.assert_close(x.grad, plain.grad)
+        torch.testing.assert_close(ours.weight.grad, stock.weight.grad)
