@@ -64,7 +64,7 @@ def validate_dataset(
     """
     import json
 
-    from fnbench.cli.bar import bar
+    from fnbench.cli.terminal import bar
     from fnbench.files import write_text
     from fnbench.registry import resolve
     from fnbench.validate import validate

@@ -85,7 +85,7 @@ def evaluate(
         fnbench eval --model crossmodal --weights crossmodal.safetensors --data florence.h5 --out run
         fnbench eval --predictions maps --name dsine --source dsine --data florence.h5 --out run
     """
-    from fnbench.cli.bar import bar
+    from fnbench.cli.terminal import bar
     from fnbench.record import write_record
     from fnbench.store import Store
 

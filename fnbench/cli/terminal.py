@@ -53,3 +53,13 @@ def shown() -> Iterator[Callable[[Progress], None]]:
     finally:
         if terminal:
             click.echo(err=True)
+
+
+def bar(what: str) -> Callable[[int, int], None]:
+    """A callback (done, total) that keeps one line of stderr up to date: "3 of 12 samples"."""
+
+    def show(done: int, total: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r\033[K{done} of {total} {what}" + ("\n" if done == total else ""), nl=False, err=True)
+
+    return show
