@@ -44,7 +44,7 @@ from torch.nn import functional
 from fnbench.catalog import folder
 from fnbench.errors import InvalidSettingError, InvalidWeightsError, MissingDependencyError, UnknownNameError
 from fnbench.frames import frame_preset, to_canonical
-from fnbench.models.layers import unit
+from fnbench.models.layers import squared_length, unit
 from fnbench.models.torch_estimator import SHORTEST, Preprocessing, prepared, restored, usable_device
 from fnbench.models.weights import refuse_page, sha256_of
 
@@ -173,7 +173,7 @@ class DeclaredNetwork:
         raw = raw if preprocessing is None else restored(raw, batch, preprocessing)
         if raw.shape[-2:] != batch.shape[-2:]:
             raw = functional.interpolate(unit(raw, SHORTEST), batch.shape[-2:], mode="bilinear", antialias=True)
-        self.degenerate += int((torch.linalg.vector_norm(raw, dim=1) < SHORTEST).sum())
+        self.degenerate += int((squared_length(raw) < SHORTEST**2).sum())
         normals = unit(raw, SHORTEST).permute(0, 2, 3, 1).contiguous().numpy()
         return to_canonical(normals, self.declaration.output.frame).astype(np.float32)
 

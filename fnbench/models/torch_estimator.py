@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from fnbench.errors import FnbenchError, InvalidSettingError
-from fnbench.models.layers import unit
+from fnbench.models.layers import squared_length, unit
 
 _log = logging.getLogger("fnbench")
 
@@ -82,7 +82,7 @@ class TorchEstimator:
         with torch.inference_mode():
             batch = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
             raw = restored(self._forward(prepared(batch, self.preprocessing)), batch, self.preprocessing)
-            self.degenerate += int((torch.linalg.vector_norm(raw, dim=1) < SHORTEST).sum())
+            self.degenerate += int((squared_length(raw) < SHORTEST**2).sum())
             return unit(raw, SHORTEST).permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
     def _forward(self, batch: Tensor) -> Tensor:
