@@ -78,8 +78,8 @@ def cached_stores(
     Raises InvalidStoreError, InvalidDataError (files of several sizes, nothing in the split), OutputError.
     """
     stores = [Store(path) for path in paths]
-    sizes = {store.size for store in stores}
-    if len(sizes) != 1:
+    size = stores[0].size
+    if any(store.size != size for store in stores):
         listed = ", ".join(f"{store.path} {store.size[1]}x{store.size[0]}" for store in stores)
         raise InvalidDataError(f"Training files differ in size: {listed}. Render them with one --size.")
     rows = [(store, index) for store in stores for index in store.indices(split)]
@@ -95,7 +95,7 @@ def cached_stores(
     if normals:
         wanted["normals"] = (np.float16, lambda store, index: store.target(index).normals)
     made = {
-        name: _array(folder / f"{key}-{name}.npy", rows, sizes.copy().pop(), kind, read, tell)
+        name: _array(folder / f"{key}-{name}.npy", rows, size, kind, read, tell)
         for name, (kind, read) in wanted.items()
     }
     for store in stores:

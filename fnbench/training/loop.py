@@ -125,27 +125,23 @@ class _Where:
             distributed.barrier()
 
 
-class _processes:  # noqa: N801  # a context manager, used like a function
+@contextmanager
+def _processes(asked: str | None) -> Iterator[_Where]:
     """Joins the process group of torchrun when there is one."""
-
-    def __init__(self, device: str | None) -> None:
-        self.asked = device
-
-    def __enter__(self) -> _Where:
-        world = int(os.environ.get("WORLD_SIZE", "1"))
-        if world == 1:
-            return _Where(usable_device(self.asked))
-        local = int(os.environ.get("LOCAL_RANK", "0"))
-        cuda = torch.cuda.is_available() and self.asked != "cpu"
-        device = torch.device("cuda", local) if cuda else usable_device("cpu")
-        if cuda:
-            torch.cuda.set_device(device)
-        distributed.init_process_group("nccl" if cuda else "gloo")
-        return _Where(device, distributed.get_rank(), world)
-
-    def __exit__(self, *exception: object) -> None:
-        if distributed.is_available() and distributed.is_initialized():
-            distributed.destroy_process_group()
+    world = int(os.environ.get("WORLD_SIZE", "1"))
+    if world == 1:
+        yield _Where(usable_device(asked))
+        return
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cuda = torch.cuda.is_available() and asked != "cpu"
+    device = torch.device("cuda", local) if cuda else usable_device("cpu")
+    if cuda:
+        torch.cuda.set_device(device)
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield _Where(device, distributed.get_rank(), world)
+    finally:
+        distributed.destroy_process_group()
 
 
 def _sources(
@@ -208,7 +204,7 @@ class _Run:
         self.kind = kind_of(recipe)
         torch.manual_seed(seed_of(recipe.seed, 4))
         self.network = network_of(recipe).to(where.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+        self.average = _copied(self.network)
         self.optimiser = torch.optim.AdamW(
             self.network.parameters(),
             lr=recipe.optimiser.rate,
@@ -241,7 +237,7 @@ class _Run:
             self.tell(f"going on from step {self.step} of {self.recipe.steps}")
         elif init is not None:
             start_from(self.network, init, self.recipe)
-            self.average = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
+            self.average = _copied(self.network)
         if self.where.first:
             write_text(self.run / "recipe.toml", identity["recipe"])
             self.journal.cut(self.step)
@@ -455,6 +451,10 @@ def validation(network: nn.Module, recipe: Recipe, valid: Cache, device: torch.d
                 found.append(metrics.image_metrics(metrics.tally(errors)))
     names = ("mean", "median", "acc@20", "acc@30")
     return {f"{name}_img": float(np.mean([one[name] for one in found])) for name in names}
+
+
+def _copied(network: nn.Module) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in network.state_dict().items()}
 
 
 def _due(step: int, every: int, end: int) -> bool:
