@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -186,14 +188,18 @@ def test_jitter_stays_within_its_bounds_and_repeats_with_its_seed():
     assert 0.4 < first.mirrored.float().mean() < 0.6
 
 
-@pytest.mark.parametrize("look", [Looks(), Looks(background=1.0, occlude=1.0, coarse=1.0, noise=0.2)])
-def test_looks_stay_pictures_repeat_with_their_seed_and_differ_between_images(look):
-    images = torch.rand(6, 3, 48, 48, generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(6, 1, 48, 48)
-    mask[..., 10:40, 10:40] = 1
+STILL = Looks(gain=0, tint=0, gamma=0, contrast=0, saturation=0, grey=0, blur=0, noise=0, coarse=0, occlude=0)
 
-    first = changed_looks(images, mask, look, torch.Generator().manual_seed(3))
-    second = changed_looks(images, mask, look, torch.Generator().manual_seed(3))
+
+@pytest.mark.parametrize(
+    "look", [Looks(), Looks(background=1.0, occlude=1.0, coarse=1.0, noise=0.2, relit=1.0, pattern=1.0)]
+)
+def test_looks_stay_pictures_repeat_with_their_seed_and_differ_between_images(look):
+    images = torch.rand(6, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    normals, mask = (tensor.expand(6, -1, -1, -1) for tensor in ellipsoid())
+
+    first = changed_looks(images, normals, mask, look, torch.Generator().manual_seed(3))
+    second = changed_looks(images, normals, mask, look, torch.Generator().manual_seed(3))
 
     assert torch.equal(first, second)
     assert first.min() >= 0
@@ -205,21 +211,62 @@ def test_looks_stay_pictures_repeat_with_their_seed_and_differ_between_images(lo
 
 def test_looks_switched_off_change_nothing():
     images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 0.9 + 0.05
-    off = Looks(gain=0, tint=0, gamma=0, contrast=0, saturation=0, grey=0, blur=0, noise=0, coarse=0, occlude=0)
 
-    torch.testing.assert_close(changed_looks(images, None, off, torch.Generator()), images, atol=1e-6, rtol=0)
+    changed = changed_looks(images, None, None, STILL, torch.Generator())
+
+    torch.testing.assert_close(changed, images, atol=1e-6, rtol=0)
 
 
-def test_another_background_leaves_the_face_alone():
-    images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    mask = torch.zeros(4, 1, 32, 32)
-    mask[..., 8:24, 8:24] = 1
-    only = Looks(
-        gain=0, tint=0, gamma=0, contrast=0, saturation=0, grey=0, blur=0, noise=0, coarse=0, occlude=0, background=1
-    )
+def test_another_background_leaves_the_face_alone_or_covers_its_border_as_hair_does():
+    images = torch.rand(32, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    mask = torch.zeros(32, 1, 64, 64)
+    mask[..., 8:56, 8:56] = 1
 
-    changed = changed_looks(images, mask, only, torch.Generator().manual_seed(1))
+    changed = changed_looks(images, None, mask, replace(STILL, background=1), torch.Generator().manual_seed(1))
 
-    inside = mask.expand_as(images) > 0
-    torch.testing.assert_close(changed[inside], images[inside], atol=1e-6, rtol=0)
-    assert (changed[~inside] != images[~inside]).float().mean() > 0.9
+    same = ((changed - images).abs() < 1e-3).all(1)
+    whole = (same == (mask[:, 0] > 0)).all(2).all(1)
+    assert 8 <= whole.sum() <= 24  # the exact border, half of the time
+    assert same[:, 24:40, 24:40].float().mean() > 0.95  # the middle of the face is hardly ever covered
+    assert not same[~whole].flatten(1).all(1).any()
+
+
+def lit(normals: torch.Tensor, light: tuple[float, float, float]) -> torch.Tensor:
+    """(N, 3, H, W) picture of a grey surface under one light and as much light from everywhere."""
+    facing = torch.einsum("c,nchw->nhw", torch.tensor(light), normals).clamp_min(0)
+    return (0.5 * (0.3 + 0.7 * facing))[:, None].expand(-1, 3, -1, -1).sqrt()
+
+
+def test_another_light_takes_out_the_one_that_was_there():
+    normals, mask = ellipsoid()
+    left, right = lit(normals, (-0.8, 0.0, 0.6)), lit(normals, (0.8, 0.0, 0.6))
+
+    inside = mask.expand_as(left) > 0
+    before = (left - right)[inside].abs().mean()
+    for seed in range(5):
+        first, second = (
+            changed_looks(image, normals, mask, replace(STILL, relit=1), torch.Generator().manual_seed(seed))
+            for image in (left, right)
+        )
+        assert (first - second)[inside].abs().mean() < 0.5 * before
+
+
+def test_another_light_goes_on_beyond_the_mask_without_an_edge():
+    normals, _ = ellipsoid()
+    mask = (normals[:, 2:] > 0.7).float().expand(8, -1, -1, -1)
+    grey = torch.full((8, 3, SIZE, SIZE), 0.5)
+
+    changed = changed_looks(grey, normals * mask, mask, replace(STILL, relit=1), torch.Generator().manual_seed(0))
+
+    border = (mask.diff(dim=3) != 0).expand(-1, 3, -1, -1)
+    stopped = torch.where(mask > 0, changed, grey)  # what it would look like if the new light ended with the mask
+    assert changed.diff(dim=3).abs()[border].mean() < 0.3 * stopped.diff(dim=3).abs()[border].mean()
+
+
+def test_a_pattern_changes_skin_smoothly():
+    grey = torch.full((8, 3, SIZE, SIZE), 0.5)
+
+    changed = changed_looks(grey, None, None, replace(STILL, pattern=1), torch.Generator().manual_seed(0))
+
+    assert changed.flatten(1).std(1).min() > 0.02
+    assert changed.diff(dim=3).abs().mean() < 0.2 * changed.flatten(1).std(1).mean()

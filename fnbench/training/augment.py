@@ -84,12 +84,21 @@ def turned(vectors: Tensor, place: Placement) -> Tensor:
     return torch.stack([x * angle.cos() - y * angle.sin(), x * angle.sin() + y * angle.cos(), z], 1)
 
 
-def changed_looks(images: Tensor, mask: Tensor | None, look: Looks, chance: torch.Generator) -> Tensor:
-    """Random exposure, colour, sharpness, noise, covered patches and background.
+def changed_looks(
+    images: Tensor, normals: Tensor | None, mask: Tensor | None, look: Looks, chance: torch.Generator
+) -> Tensor:
+    """Random light, exposure, colour, sharpness, noise, covered patches and background.
 
-    images: (N, 3, H, W) in [0, 1].  mask: (N, 1, H, W) or None when it is not known.
+    images: (N, 3, H, W) in [0, 1].  normals: (N, 3, H, W), zero outside the (N, 1, H, W) mask; None for pictures
+    without ground truth, whose light and background stay.
     Returns the same shape in [0, 1].
     """
+    if look.relit and normals is not None:
+        rows = _some(len(images), look.relit, chance)
+        images = images.index_copy(0, rows.to(images.device), _relit(images[rows], normals[rows], chance))
+    if look.pattern:
+        rows = _some(len(images), look.pattern, chance)
+        images = images.index_copy(0, rows.to(images.device), _patterned(images[rows], chance))
     if look.background and mask is not None:
         images = _other_background(images, mask, look.background, chance)
     if look.occlude:
@@ -179,16 +188,121 @@ def _covered(images: Tensor, probability: float, chance: torch.Generator) -> Ten
     return torch.where(cover, colour + 0.05 * _normal(images, chance), images)
 
 
+def _relit(images: Tensor, normals: Tensor, chance: torch.Generator) -> Tensor:
+    """Pictures divided by the light that explains them best, and multiplied by another one.
+
+    The old light is the second-order harmonics that fit the brightness inside the mask (Ramamoorthi and Hanrahan 2001);
+    cast shadows, highlights and albedo stay, so this is a ratio image (Shashua and Riklin-Raviv 2001), not a render.
+    Around the mask the ratio goes on smoothly, so that its outline does not show.
+    """
+    count, side = len(images), images.shape[-1]
+    linear = images.square() + 1e-6  # near enough to linear light
+    bases = _harmonics(normals).flatten(2)  # (N, 9, HW), zero outside the mask
+    inside = bases[:, :1]
+    brightness = linear.mean(1).flatten(1)[:, None] * inside
+    square = bases @ bases.mT + 1e-3 * side**2 * torch.eye(9, device=images.device)
+    fitted = torch.linalg.solve(square, bases @ brightness.mT)
+    pixels = inside.sum(2, keepdim=True).clamp_min(1)
+    mean = (brightness.sum(2, keepdim=True) / pixels).clamp_min(1e-3)
+    old = torch.maximum(fitted.mT @ bases / mean, torch.tensor(0.25))
+    new = _random_light(normals, chance).flatten(2)
+    new = new / ((new * inside).sum((1, 2), keepdim=True) / (3 * pixels)).clamp_min(1e-3)
+    share = _uniform(count, 0.6, 1.0, chance).to(images.device)[:, None, None]
+    ratio = (new / old**share).clamp(0.1, 5.0).reshape(images.shape)
+    spread = _filled(ratio, inside.reshape(count, 1, *images.shape[2:]))
+    return (linear * spread).clamp(0, 1).sqrt()
+
+
+def _filled(values: Tensor, known: Tensor) -> Tensor:
+    """Values (N, C, H, W) where known (N, 1, H, W) is 1; elsewhere continued smoothly from coarser means."""
+    pulled = [torch.cat([values * known, known], 1)]
+    while min(pulled[-1].shape[-2:]) > 1:
+        pulled.append(functional.avg_pool2d(pulled[-1], 4 if len(pulled) == 1 else 2))
+    filled = pulled[-1][:, :-1] / pulled[-1][:, -1:].clamp_min(1e-6)
+    for level in reversed(pulled[:-1]):
+        total, weight = level[:, :-1], level[:, -1:]
+        wide = functional.interpolate(filled, total.shape[-2:], mode="bilinear")
+        # A few known pixels are enough for a cell: their own mean goes on across the border better than a wider one.
+        filled = torch.lerp(wide, total / weight.clamp_min(1e-6), (4 * weight).clamp_max(1))
+    return filled
+
+
+def _random_light(normals: Tensor, chance: torch.Generator) -> Tensor:
+    """(N, 3, H, W) irradiance of an ambient light and two distant lamps, the same or tinted in the three colours.
+
+    normals: (N, 3, H, W) unit vectors. A third of the pictures gets hardly more than the ambient light.
+    """
+    count, device = len(normals), normals.device
+    lamps = torch.randn(count, 2, 3, generator=chance)
+    lamps[..., 2] = lamps[..., 2].abs() + 0.2  # before the face rather than behind it
+    lamps = functional.normalize(lamps, dim=-1) * torch.rand(count, 2, 1, generator=chance)
+    lamps = lamps * torch.where(torch.rand(count, generator=chance) < 1 / 3, 0.3, 1.5)[:, None, None]
+    facing = torch.einsum("nkc,nchw->nkhw", lamps.to(device), normals).clamp_min(0)
+    tints = 1 + 0.2 * (2 * torch.rand(count, 2, 3, generator=chance) - 1)
+    ambient = _uniform(count, 0.15, 0.7, chance).to(device)[:, None, None, None]
+    sky = 1 + 0.4 * (2 * torch.rand(count, generator=chance) - 1).to(device)[:, None, None] * normals[:, 1]
+    return ambient * sky[:, None] + torch.einsum("nkc,nkhw->nchw", tints.to(device), facing)
+
+
+def _harmonics(n: Tensor) -> Tensor:
+    """(N, 9, H, W) second-order polynomials of normals (N, 3, H, W); zero where these are zero."""
+    x, y, z = n.unbind(1)
+    one = (squared_length(n)[:, 0] > 0.25).to(n.dtype)
+    return torch.stack([one, y, z, x, x * y, y * z, 3 * z * z - one, x * z, x * x - y * y], 1)
+
+
+def _patterned(images: Tensor, chance: torch.Generator) -> Tensor:
+    """Multiplied by smooth noise of several sizes, partly in colour."""
+    count, height, width = len(images), *images.shape[2:]
+    total = torch.zeros(count, 3, height // 2, width // 2)
+    for cells, most in ((2, 0.5), (5, 0.35), (12, 0.2), (30, 0.1)):
+        amount = most * _uniform(count, 0, 1, chance)[:, None, None, None]
+        grey = torch.randn(count, 1, cells, cells, generator=chance)
+        colour = 0.35 * torch.randn(count, 3, cells, cells, generator=chance)
+        total += functional.interpolate(amount * (grey + colour), total.shape[-2:], mode="bilinear")
+    noise = functional.interpolate(torch.exp(total).to(images.device), (height, width), mode="bilinear")
+    return (images * noise).clamp(0, 1)
+
+
 def _other_background(images: Tensor, mask: Tensor, probability: float, chance: torch.Generator) -> Tensor:
-    """Smooth noise, or the picture of a neighbour in the batch, outside the mask."""
-    count = len(images)
-    chosen = torch.rand(count, generator=chance) < probability
-    borrowed = torch.rand(count, generator=chance) < 0.5
-    noise = torch.rand(count, 3, 5, 5, generator=chance).to(images.device, images.dtype)
-    smooth = functional.interpolate(noise, images.shape[-2:], mode="bilinear")
-    other = torch.where(borrowed[:, None, None, None].to(images.device), images.roll(1, 0), smooth)
-    outside = (mask <= 0) & chosen[:, None, None, None].to(images.device)
-    return torch.where(outside, other, images)
+    """Smooth noise, one colour, hair, or the picture of a neighbour in the batch, outside the mask.
+
+    Half of the time the border is not that of the mask but an uneven line near it, as hair and collars draw it.
+    """
+    count, device, (height, width) = len(images), images.device, images.shape[2:]
+    kind = torch.rand(count, generator=chance)
+    noise = torch.rand(count, 3, 5, 5, generator=chance)
+    plain = kind > 0.7
+    noise[plain] = noise[plain, :, :1, :1].expand(-1, -1, 5, 5) ** 2  # studios are dark more often than bright
+    other = functional.interpolate(noise.to(device, images.dtype), (height, width), mode="bilinear")
+    hair = (kind > 0.35) & (kind < 0.5)
+    other[hair] = _hair(int(hair.sum()), height, width, chance).to(device)
+    neighbour = kind < 0.35
+    other[neighbour] = images.roll(1, 0)[neighbour]
+
+    soft = functional.avg_pool2d(mask, 31, 1, 15, count_include_pad=False)  # 1 well inside, 1/2 at the border
+    uneven = functional.interpolate(torch.randn(count, 1, 6, 6, generator=chance), (height, width), mode="bilinear")
+    near = soft + 0.12 * uneven.to(device) < _uniform(count, 0.2, 0.65, chance).to(device)[:, None, None, None]
+    exact = (torch.rand(count, generator=chance) < 0.5).to(device)[:, None, None, None]
+    outside = torch.where(exact, mask <= 0, near)
+    chosen = (torch.rand(count, generator=chance) < probability).to(device)[:, None, None, None]
+    return torch.where(outside & chosen, other, images)
+
+
+def _hair(count: int, height: int, width: int, chance: torch.Generator) -> Tensor:
+    """(count, 3, height, width) of strands that run down the picture, from black to blond."""
+    strands = functional.interpolate(
+        torch.randn(count, 1, 4, width // 3, generator=chance), (height, width), mode="bilinear", align_corners=True
+    )
+    locks = functional.interpolate(torch.randn(count, 1, 4, 8, generator=chance), (height, width), mode="bilinear")
+    brown = torch.tensor([1.0, 0.72, 0.5])[:, None, None] ** _uniform(count, 0, 1.5, chance)[:, None, None, None]
+    level = 0.02 + 0.5 * _uniform(count, 0, 1, chance)[:, None, None, None] ** 2
+    return (level * brown * torch.exp(0.35 * strands + 0.35 * locks)).clamp(0, 1)
+
+
+def _some(count: int, probability: float, chance: torch.Generator) -> Tensor:
+    """Which of ``count`` samples are chosen."""
+    return torch.nonzero(torch.rand(count, generator=chance) < probability)[:, 0]
 
 
 def _uniform(count: int, low: float, high: float, chance: torch.Generator) -> Tensor:

@@ -101,7 +101,7 @@ class Feeder:
         if self.sources.images is not None and recipe.batch.images:
             cache, rows = self._chosen(self.sources.images, recipe.batch.images, micro, 2)
             place = jittered(torch.from_numpy(cache.boxes[rows]), recipe.crop, chance)
-            unpaired = changed_looks(self._images(cache, rows, place), None, recipe.look, chance)
+            unpaired = changed_looks(self._images(cache, rows, place), None, None, recipe.look, chance)
         if self.sources.normals is not None and recipe.batch.normals:
             cache, rows = self._chosen(self.sources.normals, recipe.batch.normals, micro, 3)
             alone, alone_mask = self._normals(
@@ -125,7 +125,7 @@ class Feeder:
         rows = rows[: recipe.batch.paired]
         place = jittered(torch.from_numpy(cache.boxes[rows]), recipe.crop, chance)
         normals, mask = self._normals(cache, rows, place)
-        images = changed_looks(self._images(cache, rows, place), mask, recipe.look, chance)
+        images = changed_looks(self._images(cache, rows, place), normals, mask, recipe.look, chance)
         return images, normals, mask, self._positions(cache, rows, place)
 
     def _positions(self, cache: Cache, rows: NDArray[np.int64], place: Placement) -> Tensor | None:

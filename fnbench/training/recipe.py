@@ -75,6 +75,8 @@ class Looks:
     blur: largest standard deviation in pixels, on half of the pictures.  noise: largest standard deviation.
     coarse: probability of a picture that is shrunk and enlarged.  occlude: probability of a covered patch.
     background: probability that everything outside the mask is replaced.
+    relit: probability that the light of a paired picture is replaced, by anything from flat to hard light from a side.
+    pattern: probability of a picture multiplied by smooth coloured noise, like skin of another colour here and there.
     """
 
     gain: float = 0.3
@@ -88,6 +90,8 @@ class Looks:
     coarse: float = 0.2
     occlude: float = 0.2
     background: float = 0.0
+    relit: float = 0.0
+    pattern: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
