@@ -187,7 +187,7 @@ def test_the_normal_path_never_touches_image_weights_or_skips():
 
 
 def test_without_weights_the_estimator_says_that_it_is_untrained(monkeypatch, tmp_path):
-    monkeypatch.setattr("fnbench.models.crossmodal.packaged_weights", lambda model: None)
+    monkeypatch.setattr("fnbench.models.weights.packaged_weights", lambda model: None)
     with pytest.raises(FnbenchError, match=r"crossmodal is untrained.*--weights FILE.*--untrained"):
         load_estimator("crossmodal")
 

@@ -10,9 +10,10 @@ from click.testing import CliRunner
 from fnbench.cli import main
 from fnbench.errors import FnbenchError, InvalidSettingError, InvalidWeightsError
 from fnbench.frames import from_canonical
-from fnbench.models.crossmodal import ARCHITECTURE, CrossModalNet
+from fnbench.models.crossmodal import CrossModalNet
 from fnbench.models.declared import known_networks, read_declaration
 from fnbench.models.load import load_estimator
+from fnbench.models.sfsnet import SfsNet
 from fnbench.models.weights import WeightsCard, write_weights
 
 IMAGES = np.random.default_rng(0).random((2, 40, 56, 3)).astype(np.float32)
@@ -199,20 +200,26 @@ def test_an_unknown_network_is_named_with_the_nearest():
         load_estimator("external:davdi")
 
 
-def test_an_exported_model_reads_back_within_a_ten_thousandth(tmp_path):
+@pytest.mark.parametrize(
+    ("model", "made", "options"),
+    [
+        ("crossmodal", CrossModalNet, {"width": 2, "image_decoder": False, "normal_encoder": False}),
+        ("sfsnet", SfsNet, {"width": 2}),
+    ],
+)
+def test_an_exported_model_reads_back_within_a_ten_thousandth(tmp_path, model, made, options):
     pytest.importorskip("onnxruntime")
     torch.manual_seed(3)
-    network = CrossModalNet(2, image_decoder=False, normal_encoder=False)
-    card = WeightsCard(ARCHITECTURE, {"width": 2, "image_decoder": False, "normal_encoder": False}, licence="MIT")
-    write_weights(tmp_path / "w.safetensors", network.state_dict(), card)
+    card = WeightsCard(model, options, licence="MIT", preprocessing={} if model == "crossmodal" else {"size": 128})
+    write_weights(tmp_path / "w.safetensors", made(**options).state_dict(), card)
     out = tmp_path / "net.onnx"
 
     done = CliRunner().invoke(
-        main, ["export-model", "crossmodal", "--weights", str(tmp_path / "w.safetensors"), "--out", str(out)]
+        main, ["export-model", model, "--weights", str(tmp_path / "w.safetensors"), "--out", str(out)]
     )
 
     assert done.exit_code == 0, done.output
-    ours = load_estimator("crossmodal", weights=tmp_path / "w.safetensors", device="cpu")
+    ours = load_estimator(model, weights=tmp_path / "w.safetensors", device="cpu")
     theirs = load_estimator(f"onnx:{out.with_suffix('.toml')}")
     for shape in ((2, 40, 56, 3), (1, 96, 64, 3)):
         images = np.random.default_rng(1).random(shape).astype(np.float32)

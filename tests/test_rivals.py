@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,6 +14,7 @@ from fnbench.errors import FnbenchError, InvalidSettingError, InvalidStoreError
 from fnbench.metrics import angular_error
 from fnbench.models import prn
 from fnbench.models.layers import unit
+from fnbench.models.load import load_estimator
 from fnbench.models.prn import PrnEstimator, PrnNet, continued, mesh_normals, mesh_vertices, position_map, texels
 from fnbench.models.sfsnet import SfsNet, SfsnetEstimator, shading
 from fnbench.models.weights import WeightsCard, write_weights
@@ -151,11 +154,18 @@ def test_weights_come_back_from_their_file(tmp_path, made, network):
 
 
 def test_a_model_without_weights_says_what_to_do(monkeypatch):
-    for module in ("fnbench.models.sfsnet", "fnbench.models.prn"):
-        monkeypatch.setattr(f"{module}.packaged_weights", lambda name: None)
+    monkeypatch.setattr("fnbench.models.weights.packaged_weights", lambda name: None)
     for made in (SfsnetEstimator, PrnEstimator):
         with pytest.raises(FnbenchError, match="no weights come with this version.*--untrained"):
             made()
+
+
+@pytest.mark.parametrize("model", ["crossmodal", "sfsnet", "prn"])
+def test_untrained_means_random_weights_whatever_there_is_and_no_file_beside_it(model, monkeypatch, tmp_path):
+    monkeypatch.setattr("fnbench.models.weights.packaged_weights", lambda name: tmp_path / "there.safetensors")
+    assert load_estimator(model, device="cpu", untrained=True).provenance["untrained"] is True
+    with pytest.raises(InvalidSettingError, match=f"Model {model}: weights mine.safetensors and --untrained"):
+        load_estimator(model, device="cpu", weights=Path("mine.safetensors"), untrained=True)
 
 
 # --- prn: mesh and map

@@ -152,6 +152,25 @@ def test_a_resumed_run_equals_an_uninterrupted_one(tmp_path, data, pictures, mon
     assert [row["step"] for row in logs[0]] == [row["step"] for row in logs[1]]
 
 
+def test_the_first_losses_after_going_on_are_means_of_the_steps_since_then(tmp_path, data, monkeypatch):
+    recipe = tiny(check={"log": 6, "validate": 0, "save": 0})
+    loop.train(recipe, tmp_path / "whole", data=[data], device="cpu")
+    update = loop._Run._update
+
+    def interrupted(run):
+        update(run)
+        if run.step == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(loop._Run, "_update", interrupted)
+    assert loop.train(recipe, tmp_path / "parts", data=[data], device="cpu").steps == 4
+    monkeypatch.setattr(loop._Run, "_update", update)
+    loop.train(recipe, tmp_path / "parts", data=[data], device="cpu")
+
+    whole, parts = (float(_log(tmp_path / name)[0]["total"]) for name in ("whole", "parts"))
+    assert whole / 1.5 < parts < 1.5 * whole
+
+
 def test_another_recipe_or_other_data_do_not_go_on_in_the_same_folder(tmp_path, data):
     loop.train(tiny(), tmp_path / "run", data=[data], device="cpu")
     with pytest.raises(InvalidSettingError, match=r"another recipe \(there seed = 0; here seed = 1\).*--no-resume"):

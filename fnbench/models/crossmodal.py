@@ -19,15 +19,15 @@ full-resolution stem is built only on request; sides that are no multiple of 32 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 
-from fnbench.errors import FnbenchError, InvalidSettingError
+from fnbench.errors import InvalidSettingError
 from fnbench.models.layers import ConvReLU, doubled, merged, residual_stage
 from fnbench.models.torch_estimator import Preprocessing, TorchEstimator
-from fnbench.models.weights import build, packaged_weights, read_weights
+from fnbench.models.weights import ready
 
 ARCHITECTURE = "crossmodal"
 REDUCTION = 32
@@ -242,33 +242,19 @@ class CrossmodalEstimator(TorchEstimator):
 
     weights: a safetensors file of ``fnbench train`` or ``fnbench convert-weights``; the packaged one by default.
     device: "cpu", "cuda", ...; chosen when None.
-    untrained: random weights (seed 0) of the full width, whatever there is; for plumbing, not for results.
+    untrained: random weights (seed 0) of this width, whatever there is; for plumbing, not for results.
+    width: of a network with random weights; others say their own.
     """
 
     def __init__(
         self, weights: Path | None = None, device: str | None = None, untrained: bool = False, width: int = 64
     ) -> None:
-        path = weights or packaged_weights("crossmodal")
-        if untrained:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                network = CrossModalNet(width, image_decoder=False, normal_encoder=False)
-            stated = {"untrained": True, "seed": 0, "training_data": "none"}
-            super().__init__("crossmodal", _ImageToNormals(network), device=device, provenance=stated)
-            return
-        if path is None:
-            raise FnbenchError(
-                "Model crossmodal is untrained: no weights come with this version. Give a file with --weights FILE "
-                "(from fnbench train, or the authors' released weights through fnbench convert-weights crossmodal), "
-                "or pass --untrained to run random weights."
-            )
-        read = read_weights(path, ARCHITECTURE)
-        preprocessing = Preprocessing(**read.card.preprocessing)
-        network = build(CrossModalNet, read)
+        random = {"width": width, "image_decoder": False, "normal_encoder": False}
+        made = ready(ARCHITECTURE, CrossModalNet, weights, untrained, **random)
         super().__init__(
-            "crossmodal",
-            _ImageToNormals(network),
-            preprocessing=preprocessing,
+            ARCHITECTURE,
+            _ImageToNormals(cast(CrossModalNet, made.network)),
+            preprocessing=Preprocessing(**made.preprocessing),
             device=device,
-            provenance=read.provenance,
+            provenance=made.provenance,
         )

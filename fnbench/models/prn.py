@@ -33,10 +33,10 @@ from torch.nn import functional
 
 from fnbench.camera import Camera
 from fnbench.catalog import folder
-from fnbench.errors import FnbenchError, InvalidSettingError
+from fnbench.errors import InvalidSettingError
 from fnbench.models.layers import unit
 from fnbench.models.torch_estimator import SHORTEST, Preprocessing, TorchEstimator, prepared
-from fnbench.models.weights import WeightsCard, build, packaged_weights, read_weights, write_weights
+from fnbench.models.weights import WeightsCard, read_weights, ready, write_weights
 from fnbench.render.raster import Raster
 from fnbench.render.shade import surface_maps
 from fnbench.scans.normals import vertex_normals
@@ -222,26 +222,18 @@ class PrnEstimator(TorchEstimator):
 
     weights: a safetensors file of ``fnbench train``; the packaged one by default.
     device: "cpu", "cuda", ... of the network; chosen when None. The mesh is drawn on the CPU.
-    untrained: go on with random weights (seed 0) when there are none; for plumbing, not for results.
+    untrained: random weights (seed 0), whatever there is; for plumbing, not for results.
     """
 
     def __init__(self, weights: Path | None = None, device: str | None = None, untrained: bool = False) -> None:
-        path = weights or packaged_weights(ARCHITECTURE)
-        if path is None and not untrained:
-            raise FnbenchError(
-                "Model prn is untrained: no weights come with this version. Give a file with --weights FILE (from "
-                "fnbench train prn), or pass --untrained to run random weights."
-            )
-        preprocessing = Preprocessing(SIZE, multiple=SIZE)
-        if path is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                network = PrnNet()
-            provenance = {"untrained": True, "seed": 0, "training_data": "none"}
-        else:
-            read = read_weights(path, ARCHITECTURE)
-            network, provenance = build(PrnNet, read), read.provenance
-        super().__init__(ARCHITECTURE, network, preprocessing=preprocessing, device=device, provenance=provenance)
+        made = ready(ARCHITECTURE, PrnNet, weights, untrained)
+        super().__init__(
+            ARCHITECTURE,
+            made.network,
+            preprocessing=Preprocessing(SIZE, multiple=SIZE),
+            device=device,
+            provenance=made.provenance,
+        )
         self._mesh = template()
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -22,16 +22,16 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fnbench.errors import FnbenchError, InvalidSettingError
+from fnbench.errors import InvalidSettingError
 from fnbench.models.layers import unit
 from fnbench.models.torch_estimator import Preprocessing, TorchEstimator
-from fnbench.models.weights import build, packaged_weights, read_weights
+from fnbench.models.weights import ready
 
 ARCHITECTURE = "sfsnet"
 SIZE = 128
@@ -210,25 +210,15 @@ class SfsnetEstimator(TorchEstimator):
 
     weights: a safetensors file of ``fnbench train``; the packaged one by default.
     device: "cpu", "cuda", ...; chosen when None.
-    untrained: go on with random weights (seed 0) when there are none; for plumbing, not for results.
+    untrained: random weights (seed 0), whatever there is; for plumbing, not for results.
     """
 
     def __init__(self, weights: Path | None = None, device: str | None = None, untrained: bool = False) -> None:
-        path = weights or packaged_weights(ARCHITECTURE)
-        if path is None and not untrained:
-            raise FnbenchError(
-                "Model sfsnet is untrained: no weights come with this version. Give a file with --weights FILE (from "
-                "fnbench train sfsnet), or pass --untrained to run random weights."
-            )
-        if path is None:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                network, preprocessing = SfsNet(), Preprocessing(SIZE)
-            provenance = {"untrained": True, "seed": 0, "training_data": "none"}
-        else:
-            read = read_weights(path, ARCHITECTURE)
-            network, preprocessing = build(SfsNet, read), Preprocessing(**read.card.preprocessing)
-            provenance = read.provenance
+        made = ready(ARCHITECTURE, SfsNet, weights, untrained)
         super().__init__(
-            ARCHITECTURE, _ImageToNormals(network), preprocessing=preprocessing, device=device, provenance=provenance
+            ARCHITECTURE,
+            _ImageToNormals(cast(SfsNet, made.network)),
+            preprocessing=Preprocessing(**(made.preprocessing or {"size": SIZE})),
+            device=device,
+            provenance=made.provenance,
         )

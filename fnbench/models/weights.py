@@ -23,7 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from fnbench.catalog import folder
-from fnbench.errors import InvalidWeightsError
+from fnbench.errors import FnbenchError, InvalidSettingError, InvalidWeightsError
 from fnbench.files import replacing
 from fnbench.frames import CANONICAL
 
@@ -113,6 +113,39 @@ def read_weights(path: Path, architecture: str | None = None) -> Weights:
     if card.frame != CANONICAL:
         raise InvalidWeightsError(f"{path}: its normals are in frame {card.frame!r}, expected {CANONICAL!r}.")
     return Weights(path, tensors, card, sha256_of(path))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A network with its weights, what it wants to be given, and what a record says about it."""
+
+    network: nn.Module
+    preprocessing: Mapping[str, Any]
+    provenance: Mapping[str, Any]
+
+
+def ready(
+    model: str, network: Callable[..., nn.Module], weights: Path | None, untrained: bool, **options: Any
+) -> Ready:
+    """The network of a built-in model: with the weights given, else with the packaged ones.
+
+    untrained: with random weights (seed 0) instead, and these constructor options.
+    Raises InvalidSettingError (weights and untrained), InvalidWeightsError, FnbenchError (there are no weights).
+    """
+    if untrained and weights is not None:
+        raise InvalidSettingError(f"Model {model}: weights {weights} and --untrained exclude each other; give one.")
+    if untrained:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return Ready(network(**options), {}, {"untrained": True, "seed": 0, "training_data": "none"})
+    path = weights or packaged_weights(model)
+    if path is None:
+        raise FnbenchError(
+            f"Model {model} is untrained: no weights come with this version. Give a file with --weights FILE (from "
+            f"fnbench train {model}), or pass --untrained to run random weights."
+        )
+    read = read_weights(path, model)
+    return Ready(build(network, read), read.card.preprocessing, read.provenance)
 
 
 def build(network: Callable[..., _Network], weights: Weights) -> _Network:

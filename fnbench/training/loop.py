@@ -252,7 +252,7 @@ class _Run:
             network = DistributedDataParallel(self.network, find_unused_parameters=True)
         each = recipe.batch.accumulate
         batches = feeder.batches(self.step * each, recipe.steps * each)
-        clock, seen = time.monotonic(), 0
+        clock, seen, logged = time.monotonic(), 0, self.step
         losses: dict[str, float] = {}
         while self.step < recipe.steps and not stopping:
             self._rate()
@@ -265,10 +265,10 @@ class _Run:
             self._update()
             self.step += 1
             if _due(self.step, check.log, recipe.steps):
-                every = check.log if check.log and self.step % check.log == 0 else max(self.step % (check.log or 1), 1)
+                count = (self.step - logged) * each
                 elapsed = time.monotonic() - clock
-                self._tell_losses({name: value / every / each for name, value in losses.items()}, seen / elapsed)
-                clock, seen, losses = time.monotonic(), 0, {}
+                self._tell_losses({name: value / count for name, value in losses.items()}, seen / elapsed)
+                clock, seen, logged, losses = time.monotonic(), 0, self.step, {}
             if _due(self.step, check.validate, recipe.steps):
                 self._validate()
                 clock, seen = time.monotonic(), 0
