@@ -378,9 +378,13 @@ def _data_findings(table: pandas.DataFrame, where: str) -> Iterator[Finding]:
     away = np.array([groups[_BACK_FACING] for groups in table["group_n"]])
     if not away.any():
         return
-    share = float(away.sum() / table["n"].sum())
+    count, total = int(away.sum()), int(table["n"].sum())
+    share = count / total
     ids = [str(name) for name in table["id"][away > 0]]
-    text = f"{share:.3%} of the valid target normals face away from the camera, in {len(ids)} samples: {some(ids)}"
+    text = (
+        f"{count} of {total} valid target normals ({100 * share:.2g}%) face away from the camera, in "
+        f"{len(ids)} samples: {some(ids)}"
+    )
     if share > BACK_FACING_LIMIT:
         raise InvalidDataError(
             f"{where}: {text}; expected at most {BACK_FACING_LIMIT:.1%}. Check frame, camera and winding, and render "
