@@ -2,8 +2,8 @@
 
 Facts: datasets/multiface/card.toml. A sequence folder ``m--YYYYMMDD--####--<id>--GHS`` holds tracked template meshes
 per expression and frame in a head frame, the rigid transform of every frame into the world, and photographs whose
-cameras stand in ``KRT``. The truth is the tracked template: smooth, the same triangles everywhere. Cameras are handed out
-in the frame of the mesh.
+cameras stand in ``KRT``. The truth is the tracked template: smooth, of one topology. Cameras are handed out in the
+frame of the mesh.
 """
 
 from __future__ import annotations
