@@ -4,8 +4,8 @@
     python -m tests.benchmarks.check_doctor synthetic.h5 crossmodal   one part: silence, crossmodal, noise or mean-face
     python -m tests.benchmarks.check_doctor --data DIR                permutations on the james photographs, by FaceMesh
 
-synthetic.h5 holds the test split of the built-in dataset: ``synthetic-test.h5`` of leaderboard/README.md (two minutes on
-one core), or all of it (about a quarter of an hour):
+synthetic.h5 holds the test split of the built-in dataset: ``synthetic-test.h5`` of leaderboard/README.md (two minutes
+on one core), or all of it (about a quarter of an hour):
 
     fnbench render-gt synthetic --out synthetic.h5 --yaw -30,0,30
 
