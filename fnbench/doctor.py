@@ -134,11 +134,14 @@ class Diagnosis:
         )
 
 
-def diagnose(cases: Sequence[Case], *, frame: str = "canonical", quick: bool = False) -> list[Diagnosis]:
+def diagnose(
+    cases: Sequence[Case], *, frame: str = "canonical", quick: bool = False, baseline: bool = False
+) -> list[Diagnosis]:
     """Name what is wrong with predictions; empty when nothing is.
 
     cases: some images of the set, at most IMAGES are used.  frame: the declared one, for the wording of the repair.
     quick: only codes, constants, the 48 axes and mirroring.
+    baseline: a declared constant, for which one vector or one map for all images is no mistake.
     """
     cases = list(cases)[:IMAGES]
     if not cases:
@@ -149,9 +152,11 @@ def diagnose(cases: Sequence[Case], *, frame: str = "canonical", quick: bool = F
         diagnosis, cases = coding
         found.append(diagnosis)
     found += _background(cases)
-    constant = _constant(cases)
-    if constant is not None:
-        return [*found, constant]
+    if not baseline:
+        flat = _flat(cases)
+        if flat is not None:
+            return [*found, flat]
+        found += _copies(cases)
     axes, cases = _axes(cases, frame, ("as it is", "mirrored") if quick else tuple(PICTURES))
     found += axes
     if not quick:
@@ -221,26 +226,26 @@ def _coding(cases: Sequence[Case]) -> tuple[Diagnosis, list[Case]] | None:
     return Diagnosis("FM-11", f"the values are {what}", "high", before, after, 1.0, option), repaired
 
 
-def _constant(cases: Sequence[Case]) -> Diagnosis | None:
-    spreads = [float(_unit(case.vectors()).std(axis=0).max()) for case in cases]
-    before = mean_error(cases)
-    flat = float(np.mean([spread < 1e-3 for spread in spreads]))
-    if flat > 0.5:
-        text = "every pixel has the same normal: a constant, not a prediction"
-        return Diagnosis(
-            "FM-20", text, "high", before, None, flat, "Check what was saved; --constant declares a baseline."
-        )
-    if len(cases) < 2:
+def _flat(cases: Sequence[Case]) -> Diagnosis | None:
+    """One vector everywhere: there is nothing left that an explanation could fit."""
+    flat = float(np.mean([_unit(case.vectors()).std(axis=0).max() < 1e-3 for case in cases]))
+    if flat <= 0.5:
         return None
+    text = "every pixel has the same normal: a constant, not a prediction"
+    option = "Check what was saved; --constant declares a baseline."
+    return Diagnosis("FM-20", text, "high", mean_error(cases), None, flat, option)
+
+
+def _copies(cases: Sequence[Case]) -> list[Diagnosis]:
+    """One map for several images. It may have wrong axes as well, so the other explanations are tried nevertheless."""
     keys = [case.predicted.tobytes() for case in cases]
     different = len({case.target.tobytes() for case in cases}) > 1
-    copies = 1 - len(set(keys)) / len(keys)
-    if copies > 0 and different:
-        share = float(np.mean([keys.count(key) > 1 for key in keys]))
-        text = f"{round(share * len(keys))} of {len(keys)} images have the same prediction, although they differ"
-        option = "Check the loop that saved them; no option can make up for it."
-        return Diagnosis("FM-20", text, "high", before, None, share, option)
-    return None
+    if len(set(keys)) == len(keys) or not different:
+        return []
+    share = float(np.mean([keys.count(key) > 1 for key in keys]))
+    text = f"{round(share * len(keys))} of {len(keys)} images have the same prediction, although they differ"
+    option = "Check the loop that saved them; --constant declares a baseline."
+    return [Diagnosis("FM-20", text, "high", mean_error(cases), None, share, option)]
 
 
 def _axis_errors(cases: Sequence[Case], picture: str) -> dict[str, NDArray[np.float64]]:

@@ -364,7 +364,8 @@ _FINE_SHIFT = 17  # fixed >> _FINE_SHIFT is the fine bin: UNIT / _FINE == 2**17
 
 
 @compiled
-def _degree(x: Any, y: Any, z: Any, u: Any, v: Any, w: Any) -> Any:  # float64 scalars
+def degree_between(x: Any, y: Any, z: Any, u: Any, v: Any, w: Any) -> Any:
+    """Degrees between the vectors (x, y, z) and (u, v, w): float64 scalars, for the inside of compiled loops."""
     # Single roundings and no fused multiply-add: cross products of equal vectors are exactly zero, and the torch
     # accumulator repeats these operations bit for bit.
     a = y * w - z * v
@@ -403,7 +404,7 @@ def _angles(predicted: Any, target: Any, out: Any) -> Any:  # (N, 3), (N, 3), (N
         length = x * x + y * y + z * z
         other = u * u + v * v + w * w
         known = min(length, other) >= NO_DIRECTION * NO_DIRECTION and max(length, other) < np.inf
-        out[i] = _degree(x, y, z, u, v, w) if known else 180.0
+        out[i] = degree_between(x, y, z, u, v, w) if known else 180.0
 
 
 @compiled
@@ -435,7 +436,7 @@ def _errors(predicted: Any, target: Any, mask: Any, fixed: Any) -> Any:  # (N, 3
             k += mask[i]
             i += 1
         for j in range(k):
-            degree = _degree(x[j], y[j], z[j], u[j], v[j], w[j])
+            degree = degree_between(x[j], y[j], z[j], u[j], v[j], w[j])
             square = x[j] * x[j] + y[j] * y[j] + z[j] * z[j]
             length[j] = square
             target_length[j] = u[j] * u[j] + v[j] * v[j] + w[j] * w[j]

@@ -41,19 +41,20 @@ def encode(normals: NDArray[np.floating], mask: NDArray[np.bool_] | None = None)
     return planes
 
 
-def decode(planes: NDArray[np.uint16]) -> NDArray[np.float32]:
+def decode(planes: NDArray[np.uint16], mask: NDArray[np.bool_] | None = None) -> NDArray[np.float32]:
     """The normals of octahedral codes.
 
-    planes: (2, H, W) uint16.
-    Returns (H, W, 3) float32 unit vectors, zero where both codes are 65535.
+    planes: (2, H, W) uint16.  mask: (H, W), True where normals are wanted; everywhere when not given.
+    Returns (H, W, 3) float32 unit vectors, zero where both codes are 65535, and outside the mask.
 
     >>> decode(np.array([[[32767, 65535]], [[32767, 65535]]], np.uint16)).tolist()
     [[[0.0, 0.0, 1.0], [0.0, 0.0, 0.0]]]
     """
+    wanted = np.ones(planes.shape[1:], bool) if mask is None else np.ascontiguousarray(mask, bool)
     if not AVAILABLE:
-        return decode_numpy(planes)
+        return np.where(wanted[..., None], decode_numpy(planes), np.float32(0))
     normals = np.empty((*planes.shape[1:], 3), np.float32)
-    _decode(np.ascontiguousarray(planes), normals)
+    _decode(np.ascontiguousarray(planes), wanted, normals)
     return normals
 
 
@@ -103,11 +104,11 @@ def _encode(normals: NDArray[np.floating], mask: NDArray[np.bool_], planes: NDAr
 
 
 @compiled
-def _decode(planes: NDArray[np.uint16], normals: NDArray[np.float32]) -> None:
+def _decode(planes: NDArray[np.uint16], mask: NDArray[np.bool_], normals: NDArray[np.float32]) -> None:
     for row in range(normals.shape[0]):
         for column in range(normals.shape[1]):
             a, b = planes[0, row, column], planes[1, row, column]
-            if a == EMPTY and b == EMPTY:
+            if not mask[row, column] or (a == EMPTY and b == EMPTY):
                 normals[row, column] = 0
                 continue
             u, v = a / STEPS * 2 - 1, b / STEPS * 2 - 1

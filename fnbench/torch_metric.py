@@ -154,7 +154,7 @@ def _checked(predicted: Tensor, target: Tensor, mask: Tensor) -> Tensor:
 
 
 def _fixed_errors(p: Tensor, t: Tensor) -> Tensor:
-    """(3, ...) float64 twice to (...) int32 in steps of 1 / UNIT: ``metrics._degree``, one rounding per operation."""
+    """(3, ...) float64 twice to (...) int32 in steps of 1 / UNIT, rounded like ``metrics.degree_between``."""
     x, y, z = p
     u, v, w = t
     a, b, c = y * w - z * v, z * u - x * w, x * v - y * u

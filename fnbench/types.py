@@ -137,6 +137,19 @@ class Photograph:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Topology:
+    """A mesh whose vertices are the same places of the face in every capture of a dataset: a template fitted to people.
+
+    mesh: in the coordinates of the capture's scan, on its surface; often that scan itself.
+    reference: reads the one capture of the dataset, always the same, on whose scan landmarks and regions are found;
+        they are at the same vertices of every mesh.
+    """
+
+    mesh: Scan
+    reference: Callable[[], Capture]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Capture:
     """One capture as its dataset distributes it: a scan, or measured normals, or photographs alone.
 
@@ -145,6 +158,7 @@ class Capture:
     measured: a normal map measured in the photographs' pixel grid (photometric stereo, SynthHuman), or None.
     photographs: reads the photographs when called; None when the capture has none.
     landmarks: (68, 3) float64 in scan coordinates, NaN where unknown, or None when nobody marked them.
+    topology: the template that all captures of the dataset share, or None.
     attributes: expression, light, quality, ... ; stored with every sample as JSON.
     """
 
@@ -154,6 +168,7 @@ class Capture:
     measured: NormalMap | None = None
     photographs: Callable[[], tuple[Photograph, ...]] | None = None
     landmarks: NDArray[np.float64] | None = None
+    topology: Topology | None = None
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -143,6 +143,26 @@ def test_copied_predictions_are_counted(store: Store, maps: Maps) -> None:
     assert "12 of 12 images have the same prediction" in found[0].what
 
 
+def test_one_map_for_all_images_still_has_axes_to_be_named(store: Store, maps: Maps, tmp_path: Path) -> None:
+    """As the mean face has: a baseline that is saved like every other model."""
+    mean = np.mean(list(maps.values()), axis=0)
+    mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
+    wrong = dict.fromkeys(maps, (mean * [1, 1, -1]).astype(np.float32))
+    found = diagnose(cases(store, wrong))
+    assert [diagnosis.code for diagnosis in found] == ["FM-20", "FM-15"]
+    assert "z is flipped" in found[1].what
+    folder = save_maps(tmp_path, wrong)
+    found, _ = examined(folder, store, Declaration("mean", constant=True))
+    assert [diagnosis.code for diagnosis in found] == ["FM-15"]
+
+
+def test_a_declared_constant_baseline_is_no_mistake(store: Store, maps: Maps, tmp_path: Path) -> None:
+    forwards = np.broadcast_to(np.float32([0, 0, 1]), maps["p000"].shape)
+    folder = save_maps(tmp_path, dict.fromkeys(maps, forwards))
+    found, _ = examined(folder, store, Declaration("frontal", constant=True))
+    assert found == []
+
+
 def test_two_mistakes_are_both_named(store: Store, maps: Maps) -> None:
     found = diagnose(cases(store, changed(maps, lambda p: (p * [1, -1, -1] + 1) / 2)))
     assert [diagnosis.code for diagnosis in found] == ["FM-11", "FM-15"]

@@ -9,11 +9,12 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
+from fnbench.camera import Camera
 from fnbench.cli import main
 from fnbench.errors import InvalidDataError, InvalidPredictionError, InvalidSettingError, UnknownNameError
 from fnbench.evaluate import evaluate, scope
 from fnbench.metrics import angular_error
-from fnbench.protocol import protocol_named
+from fnbench.protocol import EDGE_BINS, FACING_BINS, partition_labels, protocol_named
 from fnbench.record import read_record, write_record
 from fnbench.types import REGIONS, NormalMap
 from tests.results import Turned, landmarks_of, sphere_result, sphere_store, with_sample
@@ -27,6 +28,25 @@ class Frontal:
 
     def predict(self, images: NDArray[np.float32]) -> NDArray[np.float32]:
         return np.broadcast_to(np.float32([0, 0, 1]), images.shape).copy()
+
+
+@pytest.mark.parametrize("orthographic", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_pixels_are_in_the_bins_of_their_angle_and_their_distance(seed: int, orthographic: bool) -> None:
+    """Against numpy on the view directions: the loop that finds the bins repeats them operation by operation."""
+    rng = np.random.default_rng(seed)
+    height, width = 61, 47
+    K = np.array([[rng.uniform(20, 90), rng.normal(), rng.uniform(10, 40)], [0, rng.uniform(20, 90), 25], [0, 0, 1]])
+    view = Camera(K, np.eye(4), width, height, orthographic)
+    target = rng.normal(size=(height, width, 3)).astype(np.float32)
+    target /= np.linalg.norm(target, axis=-1, keepdims=True)
+    mask, region = rng.random((height, width)) < 0.8, rng.integers(0, 8, (height, width)).astype(np.uint8)
+    distance = rng.integers(1, 14, mask.shape).astype(np.int32)
+    labels, facing, edge = partition_labels(target, mask, distance, region, view)
+    angles = angular_error(target[mask], view.view_directions(mask))
+    np.testing.assert_array_equal(facing, np.digitize(angles, FACING_BINS[1:-1]))
+    np.testing.assert_array_equal(edge, np.digitize(distance[mask], EDGE_BINS[1:-1], right=True))
+    np.testing.assert_array_equal(labels, region[mask])
 
 
 def test_a_model_that_errs_by_ten_degrees_scores_ten_degrees(tmp_path: Path) -> None:

@@ -47,6 +47,14 @@ def test_the_compiled_and_the_numpy_code_agree_to_the_bit(dtype):
     np.testing.assert_allclose(octahedral.decode(planes), octahedral.decode_numpy(planes), atol=6e-8)
 
 
+def test_outside_a_mask_there_is_no_normal():
+    planes = octahedral.encode(directions(600, seed=3).reshape(20, 30, 3))
+    mask = np.random.default_rng(4).random((20, 30)) < 0.5
+    found = octahedral.decode(planes, mask)
+    np.testing.assert_array_equal(found[mask], octahedral.decode(planes)[mask])
+    assert not found[~mask].any()
+
+
 def test_codes_of_visible_normals_do_not_change_when_encoded_again():
     normals = directions(100_000, seed=2).reshape(200, 500, 3)
     normals[..., 2] = np.abs(normals[..., 2])  # on the border of the square, z < 0, two codes mean one normal

@@ -2,7 +2,8 @@
 
 Facts: datasets/facescape/card.toml. ``<id>/<n>_<expression>`` is a template model (``models_reg``) whose fine detail
 lies in a displacement map (``dpmap``); ``mv/<id>/<n>_<expression>`` a raw multi-view mesh with calibrated photographs.
-Template coordinates look like millimetres but are scaled by the distance of the eyes: not metric.
+Template coordinates look like millimetres but are scaled by the distance of the eyes: not metric. Template models share
+one topology: landmarks and regions are found on the first neutral one.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from fnbench.images import read_image
 from fnbench.lens import undistorted
 from fnbench.scans.displace import displaced, subdivided
 from fnbench.scans.read import read_scan
-from fnbench.types import Capture, Photograph
+from fnbench.types import Capture, Photograph, Scan, Topology
 
 FRONT = (0.0, 0.0, 1.0)
 LARGEST_MM = 0.914
@@ -63,17 +64,18 @@ class FaceScape:
         attributes = {"expression": name, "expression_number": int(number)}
         if capture_id.startswith("mv/"):
             return self._multiview(capture_id, mesh, subject, expression, attributes)
-        scan = read_scan(mesh, unit="mm", front=FRONT, weld=False)
         map_path = mesh.parents[1] / "dpmap" / f"{expression}.png"
+        times = self.subdivisions if map_path.is_file() else 0
+        scan = _template(mesh, times)
         if map_path.is_file():
-            for _ in range(self.subdivisions):
-                scan = subdivided(scan)
             scan = displaced(scan, read_displacement(map_path))
             attributes["detail"] = "template+displacement"
         else:
             scan = replace(scan, notes=(*scan.notes, f"no displacement map {map_path.name}: the smooth template alone"))
             attributes["detail"] = "template"
-        return Capture(capture_id, subject, scan=replace(scan, name=capture_id), attributes=attributes)
+        scan = replace(scan, name=capture_id)
+        topology = Topology(scan, partial(_reference, *self._neutral, times))
+        return Capture(capture_id, subject, scan=scan, topology=topology, attributes=attributes)
 
     @cached_property
     def _found(self) -> dict[str, Path]:
@@ -92,6 +94,17 @@ class FaceScape:
             raise nothing_found(self.name, root, f"{root}/1/models_reg/1_neutral.obj or {root}/1/1_neutral.ply")
         return found
 
+    @property
+    def _neutral(self) -> tuple[str, Path]:
+        """The template model that stands for the topology: the most neutral one of the first person, by number."""
+
+        def order(capture_id: str) -> tuple[int, int]:
+            subject, _, expression = capture_id.partition("/")
+            return int(expression.partition("_")[0]), int(subject)
+
+        chosen = min((name for name in self._found if not name.startswith("mv/")), key=order)
+        return chosen, self._found[chosen]
+
     def _multiview(
         self, capture_id: str, mesh: Path, subject: str, expression: str, attributes: Mapping[str, Any]
     ) -> Capture:
@@ -107,6 +120,20 @@ class FaceScape:
             photographs=partial(_photographs, folder, scale, rotation, shift, self.views) if folder.is_dir() else None,
             attributes=attributes,
         )
+
+
+def _template(mesh: Path, times: int) -> Scan:
+    """A template model, its triangles split in four so many times."""
+    scan = read_scan(mesh, unit="mm", front=FRONT, weld=False)
+    for _ in range(times):
+        scan = subdivided(scan)
+    return scan
+
+
+@lru_cache(maxsize=2)
+def _reference(name: str, mesh: Path, times: int) -> Capture:
+    """The smooth template model that stands for the topology, with as many triangles as those that it stands for."""
+    return Capture(name, name, scan=_template(mesh, times))
 
 
 def read_displacement(path: Path) -> NDArray[np.float64]:

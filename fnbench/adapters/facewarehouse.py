@@ -8,6 +8,8 @@ The truth is a template fitted to Kinect depth: smooth, without wrinkles; the ca
 Photographs come without a camera. The texture coordinates of a pose address its photograph pixel by pixel, so the
 camera is fitted to them, in the frame of the mesh; the marked points (``.land``) must then fall onto the projected
 face. A fit that fails leaves the photograph without a camera and says why.
+
+All meshes share one topology: landmarks and regions are found on one neutral pose, and are at its vertices in all.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from fnbench.scans.atlas import recover_cameras
 from fnbench.scans.normals import vertex_normals
 from fnbench.scans.read import read_scan
 from fnbench.scans.units import extent, millimetres
-from fnbench.types import Capture, Photograph, Scan
+from fnbench.types import Capture, Photograph, Scan, Topology
 
 LANDMARKS = 74
 MISS_PX = 8.0
@@ -92,11 +94,13 @@ class FaceWarehouse:
         photograph = found.mesh.with_suffix(".png")
         has_photograph = kind == "pose" and photograph.is_file()
         notes = () if has_photograph or kind == "shape" else (f"no photograph {photograph.name}",)
+        scan = replace(scan, name=capture_id, notes=(*scan.notes, *notes))
         return Capture(
             id=capture_id,
             subject=subject,
-            scan=replace(scan, name=capture_id, notes=(*scan.notes, *notes)),
+            scan=scan,
             landmarks=self._landmarks(scan, found.mesh),
+            topology=Topology(scan, partial(self.load, _reference(given_root(self.name, self.root)))),
             photographs=partial(_photographs, photograph, scan, self._v_from) if has_photograph else None,
             attributes={"expression": shown, "source": "TrainingPose" if kind == "pose" else "Blendshape"},
         )
@@ -255,6 +259,17 @@ def _any_pose(tester: Path) -> Path:
             f"{tester}: shape.bs holds no triangles; they come from a TrainingPose/pose_K.obj, and there is none."
         )
     return poses[0]
+
+
+@lru_cache(maxsize=8)
+def _reference(root: Path) -> str:
+    """The capture whose mesh stands for the topology: the most neutral pose of the first tester, by number."""
+
+    def order(capture_id: str) -> tuple[int, int]:
+        tester, _, pose = capture_id.partition("/")
+        return int(pose.partition("_")[2]), int(tester.partition("_")[2])
+
+    return min(_listing(root, False), key=order)
 
 
 @lru_cache(maxsize=8)

@@ -12,6 +12,7 @@
     landmarks = "{path}.lm.txt"          # 68 lines "x y z" in the units of the scan, "nan" where unknown (optional)
     photographs = "{folder}/{stem}_*.jpg"        # photographs with known cameras (optional), or "texture"
     cameras = "{photograph}.json"        # K, world_to_camera in millimetres ..., see fnbench/camera.py (optional)
+    topology = "template.obj"            # all scans are this mesh, moved: fits of FLAME or another template (optional)
 
     [exclude]                            # parts that are no skin (optional)
     materials = ["Eye*"]
@@ -22,9 +23,10 @@
 
 ``{path}`` is the scan without its suffix, ``{folder}`` its folder, ``{stem}`` its name without suffix, ``{photograph}``
 a photograph without its suffix. ``photographs = "texture"`` takes the uncropped photographs out of the texture of a
-scanner such as a 3dMD, and recovers their cameras from the texture coordinates. The group ``subject`` of the regular
-expression is required: it is the unit of splits and of statistics. Other named groups become attributes, and
-``expression`` a breakdown.
+scanner such as a 3dMD, and recovers their cameras from the texture coordinates. With ``topology``, landmarks and
+regions are found on that mesh, and are at its vertices in all scans. The group ``subject`` of the regular expression is
+required: it is the unit of splits and of statistics. Other named groups become attributes, and ``expression`` a
+breakdown.
 """
 
 from __future__ import annotations
@@ -52,14 +54,14 @@ from fnbench.lens import undistorted
 from fnbench.scans.atlas import atlas_photographs
 from fnbench.scans.read import Exclusion, read_scan
 from fnbench.scans.units import extent
-from fnbench.types import GT_KINDS, Capture, Photograph, Scan
+from fnbench.types import GT_KINDS, Capture, Photograph, Scan, Topology
 
 DESCRIPTION = "fnbench.toml"
 IN_TEXTURE = "texture"
 """The word for photographs that lie uncropped in the texture of the scan."""
 _TEXTS = ("title", "licence", "citation", "access", "publish")
 _PATTERNS = ("landmarks", "photographs", "cameras")
-_KEYS = ("name", "scans", "unit", "front", "gt_kind", *_TEXTS, *_PATTERNS, "exclude", "splits")
+_KEYS = ("name", "scans", "unit", "front", "gt_kind", *_TEXTS, *_PATTERNS, "topology", "exclude", "splits")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Description:
     landmarks: str | None
     photographs: str | None
     cameras: str | None
+    topology: str | None
     exclude: Exclusion
     card: DatasetCard = field(repr=False)
 
@@ -104,23 +107,41 @@ class Folder:
         if capture_id not in self._scans:
             raise unknown_capture(self._description.name, capture_id, self._scans)
         path, groups = self._scans[capture_id]
-        about = self._description
-        scan = read_scan(path, unit=about.unit, front=about.front, exclude=about.exclude)
-        landmarks = None
-        if about.landmarks:
-            # Landmarks share the file's unit; the factor is that of the scan as it was read.
-            raw = read_scan(path, unit=None, front=about.front, exclude=about.exclude, texture=False)
-            scale = extent(scan.vertices, scan.faces) / extent(raw.vertices, raw.faces)
-            landmarks = _landmarks(Path(_filled(about.landmarks, path)), scale)
+        scan, landmarks = self._read(path)
         scan = replace(scan, name=capture_id)
         return Capture(
             id=capture_id,
             subject=str(groups["subject"]),
             scan=scan,
             landmarks=landmarks,
+            topology=self._topology(scan),
             photographs=self._photographs(path, scan),
             attributes={key: value for key, value in groups.items() if key != "subject" and value is not None},
         )
+
+    def _read(self, path: Path) -> tuple[Scan, NDArray[np.float64] | None]:
+        """A mesh and its landmarks, both in millimetres."""
+        about = self._description
+        scan = read_scan(path, unit=about.unit, front=about.front, exclude=about.exclude)
+        if not about.landmarks:
+            return scan, None
+        # Landmarks share the file's unit; the factor is that of the scan as it was read.
+        raw = read_scan(path, unit=None, front=about.front, exclude=about.exclude, texture=False)
+        scale = extent(scan.vertices, scan.faces) / extent(raw.vertices, raw.faces)
+        return scan, _landmarks(Path(_filled(about.landmarks, path)), scale)
+
+    def _topology(self, scan: Scan) -> Topology | None:
+        """The mesh that the description names, read before it is needed: one that is not there is told at once."""
+        if self._description.topology is None:
+            return None
+        reference = self._template
+        return Topology(scan, lambda: reference)
+
+    @cached_property
+    def _template(self) -> Capture:
+        name = str(self._description.topology)
+        scan, landmarks = self._read(self._root / name)
+        return Capture(name, name, scan=scan, landmarks=landmarks)
 
     def _photographs(self, path: Path, scan: Scan) -> Callable[[], tuple[Photograph, ...]] | None:
         about = self._description
@@ -190,13 +211,14 @@ def read_description(path: Path) -> Description:
         landmarks=_beside(path, data.get("landmarks")),
         photographs=data.get("photographs"),
         cameras=data.get("cameras"),
+        topology=data.get("topology"),
         exclude=_exclusion(path, data.get("exclude", {})),
         card=_card(path, data, hashlib.sha256(content).hexdigest()),
     )
 
 
 def _check_types(path: Path, data: Mapping[str, Any]) -> None:
-    for key in ("name", "scans", "gt_kind", *_TEXTS, *_PATTERNS):
+    for key in ("name", "scans", "gt_kind", "topology", *_TEXTS, *_PATTERNS):
         if key in data and not (isinstance(data[key], str) and data[key].strip()):
             raise InvalidSettingError(f"{path}: {key} is {data[key]!r}, expected text.")
     if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", data["name"]):

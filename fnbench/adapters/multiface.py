@@ -2,7 +2,8 @@
 
 Facts: datasets/multiface/card.toml. A sequence folder ``m--YYYYMMDD--####--<id>--GHS`` holds tracked template meshes
 per expression and frame in a head frame, the rigid transform of every frame into the world, and photographs whose
-cameras stand in ``KRT``. The truth is the tracked template: smooth. Cameras are handed out in the frame of the mesh.
+cameras stand in ``KRT``. The truth is the tracked template: smooth, of one topology. Cameras are handed out in the
+frame of the mesh.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.images import read_image
 from fnbench.lens import LARGEST, corner_shift, undistorted
 from fnbench.scans.read import read_scan
-from fnbench.types import Capture, Photograph, Scan
+from fnbench.types import Capture, Photograph, Scan, Topology
 
 CONVENTIONS = {"opencv": np.diag([1.0, 1.0, 1.0]), "opengl": np.diag([1.0, -1.0, -1.0])}
 """From the axes of a camera in ``KRT`` to those of OpenCV."""
@@ -62,9 +63,10 @@ class Multiface:
         return sorted(self._found())
 
     def load(self, capture_id: str) -> Capture:
-        mesh = self._found().get(capture_id)
+        found = self._found()
+        mesh = found.get(capture_id)
         if mesh is None:
-            raise unknown_capture(self.name, capture_id, self._found())
+            raise unknown_capture(self.name, capture_id, found)
         sequence, expression, frame = capture_id.split("/")
         folder = mesh.parents[2]
         match = _SEQUENCE.fullmatch(sequence)
@@ -76,6 +78,7 @@ class Multiface:
             subject=match[1] if match else sequence,
             scan=scan,
             photographs=partial(_photographs, folder, mesh, scan, images, self._settings) if images else None,
+            topology=Topology(scan, partial(self.load, min(found, key=_neutral_first))),
             attributes={"expression": expression, "frame": frame},
         )
 
@@ -93,6 +96,11 @@ class Multiface:
                 self.name, root, f"{root}/m--<date>--<number>--<id>--GHS/tracked_mesh/<expression>/<frame>.obj"
             )
         return found
+
+
+def _neutral_first(capture_id: str) -> tuple[bool, str]:
+    """Order in which captures may stand for the topology; expressions are named like E001_Neutral_Eyes_Open."""
+    return "neutral" not in capture_id.split("/")[1].lower(), capture_id
 
 
 def read_krt(path: Path) -> dict[str, Calibration]:

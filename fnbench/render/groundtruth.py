@@ -36,7 +36,7 @@ from fnbench.render.samples import samples_of
 from fnbench.scale import Outcome, outcomes
 from fnbench.scans.order import coherent
 from fnbench.store import Store, encode_sample, merge_captures, write_encoded
-from fnbench.types import Capture
+from fnbench.types import Capture, Sample
 
 PROTOCOL = {
     "render": "scans: perspective camera at {distance:g} mm from the middle of the face, crop {crop:g} x landmark box",
@@ -310,9 +310,16 @@ def _part(job: _Job, capture_id: str) -> _Part:
         )
     if job.reorder and capture.scan is not None:
         capture = replace(capture, scan=coherent(capture.scan))
-    samples = samples_of(capture, job.plan, _renderer(job.plan.renderer), job.origin)
-    write_encoded(part_path(job.folder, capture_id), map(encode_sample, samples), job.attributes)
-    return _Part(capture.scan.notes if capture.scan is not None else ())
+    notes = dict.fromkeys(capture.scan.notes if capture.scan is not None else ())
+
+    def samples() -> Iterator[Sample]:
+        for sample in samples_of(capture, job.plan, _renderer(job.plan.renderer), job.origin):
+            if "topology" in sample.attributes:
+                notes[f"topology {sample.attributes['topology']}"] = None
+            yield sample
+
+    write_encoded(part_path(job.folder, capture_id), map(encode_sample, samples()), job.attributes)
+    return _Part(tuple(notes))
 
 
 def _renderer(name: str) -> Renderer:

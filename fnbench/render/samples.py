@@ -9,8 +9,8 @@ Measured normals count where they were measured.
 
 The regions
 -----------
-A scan that brings no labels gets those of the built-in head, carried over by its landmarks (``scans.regions``). They
-tell regions apart and do not bound the mask; how they were found, and their residual, stand in every sample.
+A scan that brings no labels gets those of the built-in head, by its topology or by its landmarks (``render.marks``).
+They tell regions apart and do not bound the mask; how they were found, and their residual, stand in every sample.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from fnbench.camera import Camera
 from fnbench.errors import InvalidDataError
 from fnbench.render.backends import Renderer
 from fnbench.render.counted import counted
+from fnbench.render.marks import landmarks_of, regions_of, template_of
 from fnbench.render.measured import measured_samples
 from fnbench.render.origin import Origin, photo_about, sample_id
 from fnbench.render.plan import Plan
@@ -44,7 +45,6 @@ from fnbench.render.views import (
 )
 from fnbench.scans.landmarks import eye_distance, head_pose
 from fnbench.scans.normals import vertex_normals
-from fnbench.scans.regions import label_regions
 from fnbench.types import Capture, Photograph, Sample, Scan
 
 NOSE_TIP = 30
@@ -86,17 +86,13 @@ def samples_of(capture: Capture, plan: Plan, renderer: Renderer, origin: Origin)
 
 
 def _face(capture: Capture, scan: Scan, plan: Plan) -> _Face:
-    landmarks = capture.landmarks
-    attributes: dict[str, Any] = {"landmark_source": "dataset"}
-    if landmarks is None:
-        from fnbench.render.locate import locate  # scans with landmarks need no search
-
-        found = locate(scan)
-        landmarks, attributes = found.landmarks, found.attributes
+    template = template_of(capture, scan)
+    landmarks, attributes = landmarks_of(capture, scan, template)
     _check_size(landmarks, capture.id)
     inside = _near_nose(capture, scan, landmarks, plan.radius) if scan.labels is None else _labelled(scan.labels)
-    scan, about_regions = _with_regions(scan, landmarks)
-    attributes |= about_regions
+    labels, about_regions = regions_of(scan, landmarks, template)
+    scan = replace(scan, labels=labels)
+    attributes = {**attributes, **about_regions, **template.attributes}
     normals = vertex_normals(scan.vertices, scan.faces)
     frame = face_frame(landmarks, capture.id)
     turned = zip(("scan_yaw", "scan_pitch", "scan_roll"), head_pose(frame.rotation), strict=True)
@@ -127,17 +123,6 @@ def _near_nose(capture: Capture, scan: Scan, landmarks: NDArray[np.float64], rad
             f"labels; the face cannot be told from the rest."
         )
     return np.asarray(radius - np.linalg.norm(scan.vertices - tip, axis=1), np.float32)
-
-
-def _with_regions(scan: Scan, landmarks: NDArray[np.float64]) -> tuple[Scan, dict[str, Any]]:
-    """The scan with facial regions, and how they were found; its own labels stay."""
-    if scan.labels is not None:
-        return scan, {}
-    try:
-        found = label_regions(scan, landmarks)
-    except InvalidDataError:  # too few landmarks
-        return scan, {"region_source": "none"}
-    return replace(scan, labels=found.labels), found.attributes
 
 
 def _labelled(labels: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -195,18 +195,26 @@ def deform(patch: Patch, guests: NDArray[np.float64], target: Surface, fit: Alig
 
 def closest_points(points: NDArray[np.float64], scan: Scan, candidates: int = 12) -> NDArray[np.float64]:
     """The nearest points of the mesh to (N, 3) points: on the triangles around the nearest vertices."""
+    return closest(points, scan, candidates)[0]
+
+
+def closest(
+    points: NDArray[np.float64], scan: Scan, candidates: int = 12
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """The nearest points (N, 3) of the mesh to points (N, 3), and the faces (N,) they lie on."""
     used = np.unique(scan.faces)
     _, near = cKDTree(scan.vertices[used]).query(points, k=min(candidates, len(used)))
     near = used[np.atleast_2d(near).reshape(len(points), -1)]
     order = np.argsort(scan.faces.ravel(), kind="stable")
     owners = order // 3
     starts = np.searchsorted(scan.faces.ravel()[order], np.arange(len(scan.vertices) + 1))
-    found = np.empty((len(points), 3))
+    found, on = np.empty((len(points), 3)), np.empty(len(points), np.int64)
     for i, point in enumerate(points):
         faces = np.unique(np.concatenate([owners[starts[v] : starts[v + 1]] for v in near[i]]))
         feet = _feet(point, *(scan.vertices[scan.faces[faces, k]] for k in range(3)))
-        found[i] = feet[((feet - point) ** 2).sum(axis=1).argmin()]
-    return found
+        best = ((feet - point) ** 2).sum(axis=1).argmin()
+        found[i], on[i] = feet[best], faces[best]
+    return found, on
 
 
 def _feet(

@@ -44,11 +44,13 @@ class Labelled:
     labels: (V,) uint8, see ``fnbench.types.REGIONS``; 0 off the face.
     residual: median distance in mm of the labelled vertices from the built-in head.
     used: how many landmarks carried the regions over.
+    canonical: (V, 3) where the vertices come to lie in the canonical built-in head, in mm.
     """
 
     labels: NDArray[np.uint8]
     residual: float
     used: int
+    canonical: NDArray[np.float64]
 
     @property
     def attributes(self) -> dict[str, Any]:
@@ -71,15 +73,20 @@ def label_regions(scan: Scan, landmarks: NDArray[np.floating]) -> Labelled:
             f"{scan.name}: {int(known.sum())} landmarks are known, expected at least {_FEWEST} to carry facial "
             f"regions over; give landmarks, or let the face be located."
         )
-    labels = np.zeros(len(scan.vertices), np.uint8)
     carried = _carried(scan.vertices, points[known], template[known])
-    near = np.flatnonzero(np.linalg.norm(carried - _template()[30], axis=1) < _AROUND)
-    distance = np.abs(evaluate(head.surface(head.Shape()), carried[near])[0])
-    found = regions(carried[near], head.Shape())
+    labels, residual = regions_at(carried)
+    return Labelled(labels, residual, int(known.sum()), carried)
+
+
+def regions_at(canonical: NDArray[np.float64]) -> tuple[NDArray[np.uint8], float]:
+    """Facial regions (N,) of points (N, 3) in the canonical built-in head, 0 off the face; and their residual in mm."""
+    labels = np.zeros(len(canonical), np.uint8)
+    near = np.flatnonzero(np.linalg.norm(canonical - _template()[30], axis=1) < _AROUND)
+    distance = np.abs(evaluate(head.surface(head.Shape()), canonical[near])[0])
+    found = regions(canonical[near], head.Shape())
     found[distance > REACH] = 0
     labels[near] = found
-    residual = float(np.median(distance[found > 0])) if found.any() else float("inf")
-    return Labelled(labels, residual, int(known.sum()))
+    return labels, float(np.median(distance[found > 0])) if found.any() else float("inf")
 
 
 @lru_cache(maxsize=1)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -124,9 +126,7 @@ def decoded_sample(maps: Mapping[str, NDArray[Any]], fields: Mapping[str, Any]) 
 def decoded_target(planes: NDArray[np.uint16], mask: NDArray[np.uint8]) -> NormalMap:
     """The normal map of stored codes: zero outside the mask."""
     counted = mask.astype(bool)
-    normals = octahedral.decode(planes)
-    normals[~counted] = 0
-    return NormalMap(normals, counted)
+    return NormalMap(octahedral.decode(planes, counted), counted)
 
 
 def deflate(values: NDArray[Any]) -> bytes:
@@ -136,3 +136,26 @@ def deflate(values: NDArray[Any]) -> bytes:
         values = np.ascontiguousarray(values.reshape(-1).view(np.uint8).reshape(-1, size).T)
     compressed: bytes = zlib.compress(np.ascontiguousarray(values).data, _LEVEL)
     return compressed
+
+
+def inflate(chunk: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """The values of one chunk behind HDF5's shuffle and gzip filters; the inverse of ``deflate``.
+
+    Raises ValueError when the chunk is damaged.
+    """
+    count = math.prod(shape)
+    try:
+        planes = np.frombuffer(zlib.decompress(chunk, bufsize=count * dtype.itemsize), np.uint8)
+    except zlib.error as error:  # type: ignore[misc]  # isal's stub does not say that it is an exception
+        raise ValueError(str(error)) from error
+    if planes.size != count * dtype.itemsize:
+        raise ValueError(f"{planes.size} bytes, expected {count * dtype.itemsize}")
+    values = np.empty((count, dtype.itemsize), np.uint8)
+    for byte, plane in enumerate(planes.reshape(dtype.itemsize, count)):
+        values[:, byte] = plane
+    return values.view(dtype).reshape(shape)
+
+
+def deflated(dataset: h5py.Dataset) -> bool:
+    """Whether the chunks of a dataset are samples as ``deflate`` writes them."""
+    return bool(dataset.compression == "gzip" and dataset.shuffle and dataset.chunks == (1, *dataset.shape[1:]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from fnbench.errors import InvalidStoreError
 from fnbench.files import check_space, check_writable
-from fnbench.store.codec import Encoded
+from fnbench.store.codec import Encoded, deflated
 from fnbench.store.opening import open_store, read_attributes
 from fnbench.store.schema import ATTRIBUTES, FIELDS, MAPS, TEXT, canonical_json, file_attributes
 from fnbench.store.write import Writer, new_file
@@ -137,7 +137,7 @@ def _joined_selection(selections: Sequence[Mapping[str, Any]]) -> dict[str, Any]
 
 def _check_filters(maps: Mapping[str, h5py.Dataset], path: Path) -> None:
     for name, dataset in maps.items():
-        if dataset.compression != "gzip" or not dataset.shuffle or dataset.chunks != (1, *dataset.shape[1:]):
+        if not deflated(dataset):
             raise InvalidStoreError(
                 f"{path}: dataset {name!r} is stored with {dataset.compression or 'no compression'} and chunks "
                 f"{dataset.chunks}; expected gzip, shuffle and one sample per chunk. Was it repacked?"

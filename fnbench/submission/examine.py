@@ -52,7 +52,7 @@ def examined(
     # Codes that nobody declared: the finding says so, and the doctor looks at them under the coding that fits.
     cases: Sequence[Case] = recoded(_USUAL) if undeclared else _cases(store, chosen, rules, submission, headers)
     found, cases = miscoded(cases, submission, headers, recoded)
-    found += diagnose(cases, frame=_frame(declaration, headers))
+    found += diagnose(cases, frame=_frame(declaration, headers), baseline=declaration.constant)
     if undeclared:
         submission = replace(submission, declaration=replace(submission.declaration, encoding=_USUAL))
     remarks = examined_maps(store, chosen, rules, submission, headers)
@@ -81,7 +81,7 @@ def suspicions(
     """The cheap part of the doctor: a convention mistake ends the run unless the maps are to be taken as they are."""
     declared = submission.declaration
     cases = _cases(store, indices, rules, submission, headers)
-    found = diagnose(cases, frame=_frame(declared, headers), quick=True)
+    found = diagnose(cases, frame=_frame(declared, headers), quick=True, baseline=declared.constant)
     verdict = "WARN" if declared.as_is else "STOP"
     hint = "" if declared.as_is else " --as-is scores them unchanged."
     return [

@@ -1,15 +1,18 @@
 """Whether the doctor names what is wrong, and says nothing about what is right, on real files through the command.
 
-    python -m tests.benchmarks.check_doctor synthetic.h5      silence and permutations on a rendered test split
-    python -m tests.benchmarks.check_doctor --data DIR        permutations on the james photographs, by FaceMesh
+    python -m tests.benchmarks.check_doctor synthetic.h5              silence and permutations on a rendered test split
+    python -m tests.benchmarks.check_doctor synthetic.h5 crossmodal   one part: silence, crossmodal, noise or mean-face
+    python -m tests.benchmarks.check_doctor --data DIR                permutations on the james photographs, by FaceMesh
 
-synthetic.h5 holds the test split of the built-in dataset (about a quarter of an hour on one core):
+synthetic.h5 holds the test split of the built-in dataset: ``synthetic-test.h5`` of leaderboard/README.md (two minutes
+on one core), or all of it (about a quarter of an hour):
 
     fnbench render-gt synthetic --out synthetic.h5 --yaw -30,0,30
 
 Permutations: every one of the 48 is applied to the predictions of the whole split and saved; the doctor must end with
 exit code 2, and the option that it prints must score like the unpermuted maps. The identity must find nothing. The
-predictors are the mean face, a real model with its own errors, and the truth with smooth noise of ten degrees.
+predictors are the shipped crossmodal network, a real model with its own errors; the truth with smooth noise of ten
+degrees; and the mean face, one map for all images, declared with --constant.
 Silence: a hundred correct sets of 24 maps, noise from 0 to 25 degrees, from one pixel wide to as wide as the face.
 """
 
@@ -22,6 +25,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
 import h5py
@@ -50,11 +54,11 @@ def saved(folder: Path, maps: Maps) -> Path:
     return path
 
 
-def doctor(maps: Maps, data: Path) -> tuple[int, str]:
+def doctor(maps: Maps, data: Path, *options: str) -> tuple[int, str]:
     """Exit code and output of ``fnbench doctor`` on these maps."""
     with tempfile.TemporaryDirectory() as folder:
         arguments = ["doctor", "--predictions", str(saved(Path(folder), maps)), "--data", str(data)]
-        answer = CliRunner().invoke(main, arguments)
+        answer = CliRunner().invoke(main, [*arguments, *options])
     return answer.exit_code, answer.output.strip()
 
 
@@ -67,12 +71,12 @@ def undone(output: str) -> NDArray[np.float64] | None:
     return matrix[:, ::-1] if bgr else matrix
 
 
-def permutations(name: str, maps: Maps, data: Path) -> int:
+def permutations(name: str, maps: Maps, data: Path, *options: str) -> int:
     """How many of the 48 are named rightly; every other one is printed."""
     right, sure = 0, Counter[str]()
     for words, matrix in signed_permutations():
         turned = {key: (one @ matrix.T).astype(np.float32) for key, one in maps.items()}
-        code, output = doctor(turned, data)
+        code, output = doctor(turned, data, *options)
         identity = np.array_equal(matrix, np.eye(3))
         repair = undone(output)
         good = (
@@ -123,21 +127,22 @@ def filled(normals: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.where(normals.any(axis=-1, keepdims=True), normals, np.float32([0, 0, 1]))
 
 
-def predictors(store: Store) -> Iterator[tuple[str, Callable[[], Maps]]]:
-    """Name and maps of each predictor over the test split."""
+def predictors(store: Store) -> Iterator[tuple[str, Callable[[], Maps], tuple[str, ...]]]:
+    """Name and maps of each predictor over the test split, and what has to be declared with them."""
     chosen = store.indices("test")
     names = [store.ids[index] for index in chosen]
 
-    def mean_face() -> Maps:
-        answers = predictions(load_estimator("mean-face"), (store.image(index) for index in chosen))
+    def predicted(model: str) -> Maps:
+        answers = predictions(load_estimator(model), (store.image(index) for index in chosen))
         return dict(zip(names, answers, strict=True))
 
     def wrong_by_ten() -> Maps:
         rng = np.random.default_rng(0)
         return {store.ids[i]: noisy(filled(store.target(i).normals), 10, rng, 6) for i in chosen}
 
-    yield "mean-face", mean_face
-    yield "truth with noise", wrong_by_ten
+    yield "crossmodal", partial(predicted, "crossmodal"), ()
+    yield "noise", wrong_by_ten, ()
+    yield "mean-face", partial(predicted, "mean-face"), ("--constant",)
 
 
 def james(data: Path) -> int:
@@ -158,15 +163,17 @@ def james(data: Path) -> int:
         return permutations("FaceMesh on james", maps, file)
 
 
-def main_(file: Path | None, data: Path | None) -> None:
+def main_(file: Path | None, data: Path | None, part: str | None) -> None:
     if file is not None:
         with Store(file) as store:
             print(
                 f"{store.path.name}: {len(store.indices('test'))} samples of the test split, {store.size}", flush=True
             )
-            silence(store)
-            for name, maps in predictors(store):
-                permutations(name, maps(), store.path)
+            if part in (None, "silence"):
+                silence(store)
+            for name, maps, options in predictors(store):
+                if part in (None, name):
+                    permutations(name, maps(), store.path, *options)
     if data is not None:
         james(data)
 
@@ -174,8 +181,9 @@ def main_(file: Path | None, data: Path | None) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", help="the rendered test split")
+    parser.add_argument("part", nargs="?", help="silence, crossmodal, noise or mean-face; all by default")
     parser.add_argument("--data", type=Path, help="folder with menpo3d_james and the FaceMesh weights")
     given = parser.parse_args()
     if given.data is not None:
         os.environ["FNBENCH_TEST_DATA"] = str(given.data)
-    main_(given.file, given.data)
+    main_(given.file, given.data, given.part)

@@ -30,6 +30,7 @@ def write(root: Path) -> None:
         mesh.vertices *= SCALE
         mesh.export(folder / "scan.ply")
         mesh.export(folder / "registration.ply")
+        mesh.export(folder / "flame.ply")
         if capture != "231/000":
             np.save(folder / "s.npy", np.array(SCALE))
             np.save(folder / "R.npy", np.eye(3))
@@ -45,6 +46,8 @@ def _wide(root: Path) -> None:
 VARIANTS = {
     "extra files": Variant(extra_files),
     "no registration": Variant(lambda root: (root / "017/000/registration.ply").unlink()),
+    "no template fit": Variant(lambda root: (root / "017/000/flame.ply").unlink()),
+    "truncated template fit": Variant(lambda root: truncate(root / "017/003/flame.ply"), r"flame\.ply", "017/003"),
     "truncated scan": Variant(lambda root: truncate(root / "017/003/scan.ply"), r"scan\.ply", "017/003"),
     "re-encoded scan": Variant(lambda root: reencode(root / "017/003/scan.ply"), r"scan\.ply", "017/003"),
     "empty scan": Variant(lambda root: empty(root / "017/003/scan.ply"), "the file is empty", "017/003"),
