@@ -36,11 +36,6 @@ def compiled(function: _Function) -> _Function:
         return cast(_Function, njit(nogil=True, error_model="numpy")(function))
 
 
-def inlined(function: _Function) -> _Function:
-    """Compile a function into each of its callers: for work so small that handing arrays over would cost more."""
-    return cast(_Function, njit(nogil=True, error_model="numpy", inline="always")(function)) if AVAILABLE else function
-
-
 def interpreted(function: _Function) -> _Function:
     """The function as written, which also takes arrays where the compiled one takes numbers."""
     return cast(_Function, getattr(function, "py_func", function))

@@ -111,15 +111,22 @@ def test_a_closed_patch_has_no_crack_and_no_overlap(seed: int, jitter: float, sp
 
 
 @settings(max_examples=60, deadline=None)
-@given(st.integers(0, 2**32 - 1), st.booleans(), st.sampled_from([1.0, 30.0, 200.0]))
-def test_compiled_and_plain_paths_see_the_same_triangles(seed: int, orthographic: bool, spread: float) -> None:
+@given(
+    st.integers(0, 2**32 - 1),
+    st.booleans(),
+    st.sampled_from([1.0, 30.0, 200.0]),
+    st.sampled_from([(32, 31), (1, 1), (2, 45), (43, 5), (40, 24)]),  # more and less than whole vectors and tiles
+)
+def test_compiled_and_plain_paths_see_the_same_triangles(
+    seed: int, orthographic: bool, spread: float, size: tuple[int, int]
+) -> None:
     """Random triangles of all sizes, before, around and behind the camera, with duplicates and degenerate ones."""
     rng = np.random.default_rng(seed)
     vertices = rng.normal(scale=spread, size=(40, 3)).round(int(rng.integers(0, 4)))
     faces = rng.integers(0, 40, (60, 3)).astype(np.int32)
     faces = np.concatenate([faces, faces[:10, [1, 0, 2]]])
     K = np.array([[40.0, 0.5, 16], [0, 41.0, 15.5], [0, 0, 1]])
-    camera = Camera(K, look_at(np.zeros(3), 60.0, yaw=rng.uniform(-180, 180)), 32, 31, orthographic)
+    camera = Camera(K, look_at(np.zeros(3), 60.0, yaw=rng.uniform(-180, 180)), *size, orthographic)
     scan = Scan(vertices, faces)
 
     np.testing.assert_array_equal(Raster().visibility(scan, camera).faces, RasterNumpy().visibility(scan, camera).faces)
