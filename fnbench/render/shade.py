@@ -89,8 +89,7 @@ def surface_maps(
         np.ascontiguousarray(vertex_normals, np.float64),
         np.ascontiguousarray(scan.uv if scan.uv is not None else np.empty((0, 2)), np.float64),
         np.ascontiguousarray(scan.uv_faces if scan.uv_faces is not None else np.empty((0, 3)), np.int32),
-        lens_of(camera),
-        np.ascontiguousarray(camera.rotation, np.float64),
+        np.concatenate([lens_of(camera), np.asarray(camera.rotation, np.float64).ravel()]),
         camera.orthographic,
         np.ascontiguousarray(visibility.faces),
     )
@@ -108,17 +107,14 @@ _Maps = tuple[
 ]
 
 
-@compiled
-def _corner(
-    vertices: NDArray[np.float64], i: int, m: NDArray[np.float64], orthographic: bool
-) -> tuple[float, float, float, float]:
-    """A vertex as pixel x * w, pixel y * w, w and depth, where w is the depth, or 1 without perspective."""
-    wx, wy, wz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
-    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
-    depth = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
-    w = 1.0 if orthographic else depth
-    return (m[12] * x - m[13] * y) + m[14] * w, m[16] * w - m[15] * y, w, depth
+_TOGETHER = 128
+"""Pixels that are shaded together, by a loop without a branch that vector instructions do."""
+_PX, _PY, _A, _B, _C, _NA, _NB, _NC = (np.uintp(row * _TOGETHER) for row in (0, 1, 2, 5, 8, 11, 14, 17))
+"""Where they begin in ``work``: pixel centres, corners and vertex normals (three rows each)."""
+_NORMAL, _WEIGHT, _DEPTH, _TOTAL = (np.uintp(row * _TOGETHER) for row in (2, 5, 8, 9))
+"""What replaces the corners there; the total says which side is seen, and is 0 where nothing is known."""
+_Y, _Z = np.uintp(_TOGETHER), np.uintp(2 * _TOGETHER)
+"""From the first row of a vector to the others."""
 
 
 @compiled
@@ -129,7 +125,6 @@ def _shade(
     uv: NDArray[np.float64],
     uv_faces: NDArray[np.int32],
     m: NDArray[np.float64],
-    rotation: NDArray[np.float64],
     orthographic: bool,
     seen: NDArray[np.int32],
 ) -> _Maps:
@@ -139,80 +134,128 @@ def _shade(
     mask = np.zeros((height, width), np.bool_)
     textured = len(uv) > 0
     texture = np.full((height, width, 2) if textured else (0, 0, 2), np.nan, np.float32)
-    current = -1
-    i = j = k = 0
-    au0 = av0 = aw = a_depth = bu0 = bv0 = bw = b_depth = cu0 = cv0 = cw = c_depth = 0.0
+    work, columns = np.empty(20 * _TOGETHER), np.empty(_TOGETHER, np.int32)
     for row in range(height):
-        for column in range(width):
-            face = seen[row, column]
-            if face < 0:
-                continue
-            if face != current:
-                current = face
-                i, j, k = faces[face, 0], faces[face, 1], faces[face, 2]
-                au0, av0, aw, a_depth = _corner(vertices, i, m, orthographic)
-                bu0, bv0, bw, b_depth = _corner(vertices, j, m, orthographic)
-                cu0, cv0, cw, c_depth = _corner(vertices, k, m, orthographic)
-            px, py = column + 0.5, row + 0.5
-            # Seen from the pixel, so that the products below are small and lose nothing.
-            au, av, bu, bv, cu, cv = (
-                au0 - px * aw,
-                av0 - py * aw,
-                bu0 - px * bw,
-                bv0 - py * bw,
-                cu0 - px * cw,
-                cv0 - py * cw,
-            )
-            a, b, c = bu * cv - bv * cu, cu * av - cv * au, au * bv - av * bu
-            total = (a + b) + c
-            if not abs(total) > _NOTHING:
-                continue
-            share = 1.0 / total
-            a, b, c = a * share, b * share, c * share
-            least = min(a, b, c)
-            if least < -_SLACK:
-                a, b, c = max(a, -_SLACK), max(b, -_SLACK), max(c, -_SLACK)
-                share = 1.0 / ((a + b) + c)
-                a, b, c = a * share, b * share, c * share
-            nx = (a * vertex_normals[i, 0] + b * vertex_normals[j, 0]) + c * vertex_normals[k, 0]
-            ny = (a * vertex_normals[i, 1] + b * vertex_normals[j, 1]) + c * vertex_normals[k, 1]
-            nz = (a * vertex_normals[i, 2] + b * vertex_normals[j, 2]) + c * vertex_normals[k, 2]
-            length = sqrt((nx * nx + ny * ny) + nz * nz)
-            if not length > _VANISHED:
-                ux, uy, uz = (
-                    vertices[j, 0] - vertices[i, 0],
-                    vertices[j, 1] - vertices[i, 1],
-                    vertices[j, 2] - vertices[i, 2],
-                )
-                vx, vy, vz = (
-                    vertices[k, 0] - vertices[i, 0],
-                    vertices[k, 1] - vertices[i, 1],
-                    vertices[k, 2] - vertices[i, 2],
-                )
-                nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-                length = sqrt((nx * nx + ny * ny) + nz * nz)
-                if length == 0.0:
+        start = 0
+        while start < width:
+            start, count = _gather(vertices, faces, vertex_normals, seen, row, start, columns, work)
+            _interpolate(count, m, orthographic, work)
+            for n in range(count):
+                column, i = columns[n], np.uintp(n)
+                total = work[_TOTAL + i]
+                if total == 0.0:
                     continue
-            share = 1.0 / length
-            nx, ny, nz = nx * share, ny * share, nz * share
-            mask[row, column] = True
-            facing[row, column] = total < 0.0  # the area; rows run downwards, so that of a front face is negative
-            depth[row, column] = (a * a_depth + b * b_depth) + c * c_depth
-            normals[row, column, 0] = (rotation[0, 0] * nx + rotation[0, 1] * ny) + rotation[0, 2] * nz
-            normals[row, column, 1] = (rotation[1, 0] * nx + rotation[1, 1] * ny) + rotation[1, 2] * nz
-            normals[row, column, 2] = (rotation[2, 0] * nx + rotation[2, 1] * ny) + rotation[2, 2] * nz
-            if least < 0.0:
-                a, b, c = max(a, 0.0), max(b, 0.0), max(c, 0.0)
-                share = 1.0 / ((a + b) + c)
-                a, b, c = a * share, b * share, c * share
-            weights[row, column, 0] = a
-            weights[row, column, 1] = b
-            weights[row, column, 2] = c
-            if textured:
-                p, q, r = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
-                texture[row, column, 0] = (a * uv[p, 0] + b * uv[q, 0]) + c * uv[r, 0]
-                texture[row, column, 1] = (a * uv[p, 1] + b * uv[q, 1]) + c * uv[r, 1]
+                mask[row, column] = True
+                facing[row, column] = total < 0.0  # the area; rows run downwards, so that of a front face is negative
+                depth[row, column] = work[_DEPTH + i]
+                normals[row, column, 0] = work[_NORMAL + i]
+                normals[row, column, 1] = work[_NORMAL + _Y + i]
+                normals[row, column, 2] = work[_NORMAL + _Z + i]
+                a, b, c = work[_WEIGHT + i], work[_WEIGHT + _Y + i], work[_WEIGHT + _Z + i]
+                weights[row, column, 0] = a
+                weights[row, column, 1] = b
+                weights[row, column, 2] = c
+                if textured:
+                    face = seen[row, column]
+                    p, q, r = uv_faces[face, 0], uv_faces[face, 1], uv_faces[face, 2]
+                    texture[row, column, 0] = (a * uv[p, 0] + b * uv[q, 0]) + c * uv[r, 0]
+                    texture[row, column, 1] = (a * uv[p, 1] + b * uv[q, 1]) + c * uv[r, 1]
     return normals, depth, weights, texture, facing, mask
+
+
+@compiled
+def _gather(
+    vertices: NDArray[np.float64],
+    faces: NDArray[np.int32],
+    vertex_normals: NDArray[np.float64],
+    seen: NDArray[np.int32],
+    row: int,
+    start: int,
+    columns: NDArray[np.int32],
+    work: NDArray[np.float64],
+) -> tuple[int, int]:
+    """The next pixels of a row that show something, with their corners: where it goes on, and how many they are."""
+    found = np.uintp(0)
+    while start < seen.shape[1] and found < np.uintp(_TOGETHER):
+        face = seen[row, start]
+        if face >= 0:
+            columns[found] = start
+            work[_PX + found] = start + 0.5
+            work[_PY + found] = row + 0.5
+            corners = np.uintp(faces[face, 0]), np.uintp(faces[face, 1]), np.uintp(faces[face, 2])
+            for axis in range(3):
+                place = np.uintp(axis * _TOGETHER) + found
+                work[_A + place] = vertices[corners[0], axis]
+                work[_B + place] = vertices[corners[1], axis]
+                work[_C + place] = vertices[corners[2], axis]
+                work[_NA + place] = vertex_normals[corners[0], axis]
+                work[_NB + place] = vertex_normals[corners[1], axis]
+                work[_NC + place] = vertex_normals[corners[2], axis]
+            found += np.uintp(1)
+        start += 1
+    return start, int(found)
+
+
+@compiled
+def _corner(
+    wx: float, wy: float, wz: float, m: NDArray[np.float64], orthographic: bool
+) -> tuple[float, float, float, float]:
+    """A vertex as pixel x * w, pixel y * w, w and depth, where w is the depth, or 1 without perspective."""
+    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
+    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
+    depth = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
+    w = 1.0 if orthographic else depth
+    return (m[12] * x - m[13] * y) + m[14] * w, m[16] * w - m[15] * y, w, depth
+
+
+@compiled
+def _interpolate(count: int, m: NDArray[np.float64], orthographic: bool, work: NDArray[np.float64]) -> None:
+    """Normal, weights, depth and total of some pixels from what was gathered for them."""
+    for i in range(np.uintp(count)):
+        ax, ay, az = work[_A + i], work[_A + _Y + i], work[_A + _Z + i]
+        bx, by, bz = work[_B + i], work[_B + _Y + i], work[_B + _Z + i]
+        cx, cy, cz = work[_C + i], work[_C + _Y + i], work[_C + _Z + i]
+        au, av, aw, a_depth = _corner(ax, ay, az, m, orthographic)
+        bu, bv, bw, b_depth = _corner(bx, by, bz, m, orthographic)
+        cu, cv, cw, c_depth = _corner(cx, cy, cz, m, orthographic)
+        # Seen from the pixel, so that the products below are small and lose nothing.
+        px, py = work[_PX + i], work[_PY + i]
+        au, av, bu, bv, cu, cv = au - px * aw, av - py * aw, bu - px * bw, bv - py * bw, cu - px * cw, cv - py * cw
+        a, b, c = bu * cv - bv * cu, cu * av - cv * au, au * bv - av * bu
+        total = (a + b) + c
+        share = 1.0 / total
+        a, b, c = a * share, b * share, c * share
+        least = min(min(a, b), c)
+        a, b, c = _at_least(-_SLACK, least, a, b, c)
+        nx = (a * work[_NA + i] + b * work[_NB + i]) + c * work[_NC + i]
+        ny = (a * work[_NA + _Y + i] + b * work[_NB + _Y + i]) + c * work[_NC + _Y + i]
+        nz = (a * work[_NA + _Z + i] + b * work[_NB + _Z + i]) + c * work[_NC + _Z + i]
+        vanished = not sqrt((nx * nx + ny * ny) + nz * nz) > _VANISHED
+        ux, uy, uz, vx, vy, vz = bx - ax, by - ay, bz - az, cx - ax, cy - ay, cz - az
+        nx = uy * vz - uz * vy if vanished else nx
+        ny = uz * vx - ux * vz if vanished else ny
+        nz = ux * vy - uy * vx if vanished else nz
+        length = sqrt((nx * nx + ny * ny) + nz * nz)
+        share = 1.0 / length
+        nx, ny, nz = nx * share, ny * share, nz * share
+        work[_NORMAL + i] = (m[17] * nx + m[18] * ny) + m[19] * nz
+        work[_NORMAL + _Y + i] = (m[20] * nx + m[21] * ny) + m[22] * nz
+        work[_NORMAL + _Z + i] = (m[23] * nx + m[24] * ny) + m[25] * nz
+        work[_DEPTH + i] = (a * a_depth + b * b_depth) + c * c_depth
+        work[_TOTAL + i] = total if (abs(total) > _NOTHING) & (length != 0.0) else 0.0
+        a, b, c = _at_least(0.0, least, a, b, c)
+        work[_WEIGHT + i] = a
+        work[_WEIGHT + _Y + i] = b
+        work[_WEIGHT + _Z + i] = c
+
+
+@compiled
+def _at_least(lowest: float, least: float, a: float, b: float, c: float) -> tuple[float, float, float]:
+    """Weights of which none is below a bound, as they are where the least of them is not."""
+    x, y, z = max(a, lowest), max(b, lowest), max(c, lowest)
+    share = 1.0 / ((x + y) + z)
+    below = least < lowest
+    return x * share if below else a, y * share if below else b, z * share if below else c
 
 
 def _shade_numpy(
@@ -222,7 +265,6 @@ def _shade_numpy(
     uv: NDArray[np.float64],
     uv_faces: NDArray[np.int32],
     m: NDArray[np.float64],
-    rotation: NDArray[np.float64],
     orthographic: bool,
     seen: NDArray[np.int32],
 ) -> _Maps:
@@ -247,7 +289,7 @@ def _shade_numpy(
             corners[vanished, 1] - corners[vanished, 0], corners[vanished, 2] - corners[vanished, 0]
         )
         length = np.linalg.norm(normal, axis=1, keepdims=True)
-        normal = normal / length @ rotation.T
+        normal = normal / length @ m[17:].reshape(3, 3).T
     known = (length[:, 0] > 0) & (np.abs(total[:, 0]) > _NOTHING)
     row, column, face, weights = row[known], column[known], face[known], weights[known]
 

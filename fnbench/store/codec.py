@@ -133,9 +133,17 @@ def deflate(values: NDArray[Any]) -> bytes:
     """The bytes of one chunk behind HDF5's shuffle and gzip filters."""
     size = values.dtype.itemsize
     if size > 1:
-        values = np.ascontiguousarray(values.reshape(-1).view(np.uint8).reshape(-1, size).T)
+        values = _shuffled(values.reshape(-1).view(f"<u{size}"))
     compressed: bytes = zlib.compress(np.ascontiguousarray(values).data, _LEVEL)
     return compressed
+
+
+def _shuffled(words: NDArray[Any]) -> NDArray[np.uint8]:
+    """All lowest bytes, then all second ones, and so on: shifted out, which is faster than a transposed copy."""
+    planes = np.empty((words.itemsize, len(words)), np.uint8)
+    for place, plane in enumerate(planes):
+        np.right_shift(words, 8 * place, out=plane, casting="unsafe")
+    return planes
 
 
 def inflate(chunk: bytes, shape: tuple[int, ...], dtype: np.dtype[Any]) -> NDArray[Any]:
