@@ -20,9 +20,7 @@ import io
 import json
 import re
 import shutil
-import struct
 import tarfile
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +32,7 @@ from numpy.typing import NDArray
 from fnbench.errors import InvalidSettingError, MissingDependencyError, OutputError
 from fnbench.files import check_writable, output_error
 from fnbench.frames import frame_preset, from_canonical
+from fnbench.png import png_bytes
 from fnbench.store import Store
 from fnbench.store.schema import canonical_json
 from fnbench.types import Sample
@@ -110,25 +109,6 @@ def file_name(sample_id: str) -> str:
     back = name.replace("__", "/")  # plain names lead back to their ids, so no two ids share one
     plain = back == sample_id and not name.startswith("-") and not _RESERVED.fullmatch(name)
     return name if plain else f"{name.strip('-_') or 'sample'}-{hashlib.sha256(sample_id.encode()).hexdigest()[:8]}"
-
-
-def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
-    """A PNG of an (H, W) or (H, W, 3) array of 8 or 16 bits.
-
-    Written here because Pillow has no 16-bit colour.
-    """
-    height, width = image.shape[:2]
-    depth, kind = 8 * image.dtype.itemsize, 2 if image.ndim == 3 else 0
-    rows = image.astype(image.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
-    filtered[:, 0] = 2  # each row as its difference to the one above
-    filtered[0, 1:] = rows[0]
-    filtered[1:, 1:] = rows[1:] - rows[:-1]
-    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
 
 
 _Maps = dict[str, bytes]

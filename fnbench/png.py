@@ -1,7 +1,7 @@
-"""PNG files of normals: 8 or 16 bits per channel, three channels, exactly as stored.
+"""PNG files of normals and masks: 8 or 16 bits per channel, exactly as stored.
 
-The usual image libraries turn 16-bit colour into 8 bit without a word, so the format is read here: chunks, checksums,
-zlib, the five filters. Colour management chunks are ignored, because the numbers are no colours.
+The usual image libraries turn 16-bit colour into 8 bit without a word, so the format is read and written here: chunks,
+checksums, zlib, the five filters. Colour management chunks are ignored, because the numbers are no colours.
 """
 
 from __future__ import annotations
@@ -78,24 +78,28 @@ def read_png(path: Path) -> NDArray[Any]:
     return samples.reshape(header.height, header.width, header.channels)
 
 
-def write_png(path: Path, values: NDArray[Any]) -> None:
-    """Write (H, W, 3) uint8 or uint16 as PNG, whole or not at all."""
-    height, width, channels = values.shape
-    if channels != 3 or values.dtype not in (np.uint8, np.uint16):
-        raise ValueError(f"expected (H, W, 3) uint8 or uint16, got {values.shape} {values.dtype}")
-    bits = 8 * values.dtype.itemsize
-    rows = np.ascontiguousarray(values.astype(f">u{bits // 8}")).reshape(height, -1).view(np.uint8)
-    filtered = np.concatenate([np.zeros((height, 1), np.uint8), rows], axis=1)
-    header = struct.pack(">IIBBBBB", width, height, bits, 2, 0, 0, 0)
+def png_bytes(image: NDArray[np.uint8] | NDArray[np.uint16]) -> bytes:
+    """A PNG of an (H, W) or (H, W, 3) array of 8 or 16 bits."""
+    if image.dtype not in (np.uint8, np.uint16) or not (image.ndim == 2 or image.shape[2:] == (3,)):
+        raise ValueError(f"expected (H, W) or (H, W, 3) uint8 or uint16, got {image.shape} {image.dtype}")
+    height, width = image.shape[:2]
+    depth, kind = 8 * image.dtype.itemsize, 2 if image.ndim == 3 else 0
+    rows = image.astype(image.dtype.newbyteorder(">")).reshape(height, -1).view(np.uint8)
+    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2  # each row as its difference to the one above
+    filtered[0, 1:] = rows[0]
+    filtered[1:, 1:] = rows[1:] - rows[:-1]
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, 0)
     chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(filtered.tobytes(), 6)), (b"IEND", b""))
+    return SIGNATURE + b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+
+
+def write_png(path: Path, image: NDArray[np.uint8] | NDArray[np.uint16]) -> None:
+    """Write ``png_bytes`` of an array, whole or not at all."""
     with replacing(path) as temporary:
-        temporary.write_bytes(
-            SIGNATURE
-            + b"".join(
-                struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
-                for name, content in chunks
-            )
-        )
+        temporary.write_bytes(png_bytes(image))
 
 
 def _chunks(data: bytes, where: str) -> list[tuple[bytes, bytes]]:

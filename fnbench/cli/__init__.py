@@ -16,13 +16,18 @@ class UserError(click.ClickException):
 
 
 class Commands(click.Group):
-    """Print user-facing errors as one line; let bugs keep their traceback."""
+    """Print user-facing errors as one line, wrong arguments included; let bugs keep their traceback."""
 
     def invoke(self, ctx: click.Context) -> object:
         try:
             return super().invoke(ctx)
         except FnbenchError as error:
             raise UserError(str(error)) from error
+        except click.exceptions.NoArgsIsHelpError:
+            raise
+        except click.UsageError as error:
+            verb = ctx if error.ctx is None else error.ctx
+            raise UserError(f"{error.format_message()} See {verb.command_path} --help.") from error
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
