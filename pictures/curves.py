@@ -15,7 +15,7 @@ import matplotlib
 import pandas as pd
 
 matplotlib.use("Agg")
-from matplotlib import pyplot  # noqa: E402  the backend is chosen first
+from matplotlib import pyplot
 
 PATHS = {"image-normal": "C0", "image-image": "C1", "normal-normal": "C2"}
 
