@@ -31,6 +31,7 @@ from fnbench.training.data import Feeder, Sources, order
 from fnbench.training.kinds import KINDS
 from fnbench.training.networks import imagenet_encoders
 from fnbench.training.recipe import Crops, Looks, Recipe, smoke, written
+from fnbench.training.sources import divided
 from tests.results import bumpy_sample, landmarks_of, with_sample
 from tests.test_recipe import tiny
 
@@ -251,14 +252,14 @@ def test_a_batch_holds_unit_normals_that_belong_to_its_pictures(tmp_path, data):
 def test_a_share_of_the_pairs_leaves_whole_subjects_to_the_rest(tmp_path, data):
     cache = cached_stores([data], tmp_path, split="train", factor=1.2)
     half = tiny(batch={"paired": 2, "pairs": 0.5, "rest": "normals"})
-    sources = loop._divided(half, cache, None, None)
+    sources = divided(half, cache, None, None)
     kept = {cache.subjects[row] for row in sources.paired[1]}
     rest = {cache.subjects[row] for row in sources.normals[1]}
     assert len(kept) == len(rest) == 3
     assert not kept & rest
     assert sources.images is None
     with pytest.raises(InvalidSettingError, match=r"--normals is given too"):
-        loop._divided(half, cache, None, cache)
+        divided(half, cache, None, cache)
 
 
 def test_broken_pictures_are_listed_or_stop(tmp_path, pictures):

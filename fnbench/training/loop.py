@@ -13,37 +13,33 @@ A step depends on the recipe, the data and its number alone, so a resumed run eq
 from __future__ import annotations
 
 import logging
-import os
-import signal
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from fnbench import metrics
 from fnbench.errors import FnbenchError, InvalidSettingError
 from fnbench.files import check_writable, write_text
-from fnbench.models.torch_estimator import out_of_memory, usable_device
-from fnbench.training.cache import Cache, cached_pictures, cached_stores
+from fnbench.models.torch_estimator import out_of_memory
+from fnbench.training.cache import Cache, Tell
 from fnbench.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from fnbench.training.data import Batch, Feeder, Sources, in_order, seed_of
 from fnbench.training.journal import Journal
 from fnbench.training.kinds import kind_of
 from fnbench.training.networks import Trained, network_of, start_from, trained_weights
+from fnbench.training.process import Where, asked_to_stop, processes
 from fnbench.training.recipe import Recipe, written
+from fnbench.training.sources import sources_of
 
 _log = logging.getLogger("fnbench")
-
-Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,102 +98,15 @@ def train(
             f"--data file, {len(data)} and not {len(positions)} (fnbench positions makes them)."
         )
     check_writable(run / "log.csv")
-    with _processes(device) as where:
-        sources, valid = _sources(recipe, run, data, normals, images, positions, where, tell)
+    with processes(device) as where:
+        sources, valid = sources_of(recipe, run, data, normals, images, positions, where, tell)
         return _Run(recipe, run, sources, valid, where, tell).follow(init, resume)
-
-
-@dataclass(frozen=True, slots=True)
-class _Where:
-    """This process: its device, its rank among how many."""
-
-    device: torch.device
-    rank: int = 0
-    world: int = 1
-
-    @property
-    def first(self) -> bool:
-        return self.rank == 0
-
-    def together(self) -> None:
-        """Wait for the others."""
-        if self.world > 1:
-            distributed.barrier()
-
-
-@contextmanager
-def _processes(asked: str | None) -> Iterator[_Where]:
-    """Joins the process group of torchrun when there is one."""
-    world = int(os.environ.get("WORLD_SIZE", "1"))
-    if world == 1:
-        yield _Where(usable_device(asked))
-        return
-    local = int(os.environ.get("LOCAL_RANK", "0"))
-    cuda = torch.cuda.is_available() and asked != "cpu"
-    device = torch.device("cuda", local) if cuda else usable_device("cpu")
-    if cuda:
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if cuda else "gloo")
-    try:
-        yield _Where(device, distributed.get_rank(), world)
-    finally:
-        distributed.destroy_process_group()
-
-
-def _sources(
-    recipe: Recipe,
-    run: Path,
-    data: Sequence[Path],
-    normals: Sequence[Path],
-    images: Path | None,
-    positions: Sequence[Path],
-    where: _Where,
-    tell: Tell,
-) -> tuple[Sources, Cache]:
-    """Everything to train on, and the validation samples. The first process unpacks, the others then find it done."""
-    if not where.first:
-        where.together()
-    cache, crop = run / "cache", recipe.crop
-    paired = cached_stores(data, cache, split="train", factor=crop.factor, positions=positions, tell=tell)
-    valid = cached_stores(data, cache, split="val", factor=crop.factor, most=recipe.check.samples, tell=tell)
-    pictures = None
-    if images is not None and images.is_dir():
-        pictures = cached_pictures(images, cache, side=crop.size * 5 // 4, broken=recipe.batch.broken, tell=tell)
-    elif images is not None:
-        pictures = cached_stores([images], cache, split="train", factor=crop.factor, normals=False, tell=tell)
-    maps = None
-    if normals:
-        maps = cached_stores(normals, cache, split="train", factor=crop.factor, images=False, tell=tell)
-    if where.first:
-        where.together()
-    return _divided(recipe, paired, pictures, maps), valid
-
-
-def _divided(recipe: Recipe, paired: Cache, pictures: Cache | None, maps: Cache | None) -> Sources:
-    """Use the pairs of a share of the subjects; the others become what the recipe says."""
-    people = sorted(set(paired.subjects))
-    mixed = np.random.default_rng([recipe.seed, 7]).permutation(len(people))
-    count = max(1, round(recipe.batch.pairs * len(people)))
-    kept = paired.of({people[k] for k in mixed[:count]})
-    rest = paired.of({people[k] for k in mixed[count:]})
-    every = {
-        "images": None if pictures is None else (pictures, np.arange(len(pictures))),
-        "normals": None if maps is None else (maps, np.arange(len(maps))),
-    }
-    if recipe.batch.rest in every and len(rest):
-        if every[recipe.batch.rest] is not None:
-            raise InvalidSettingError(
-                f"Recipe {recipe.name}: batch.rest is {recipe.batch.rest!r}, and --{recipe.batch.rest} is given too; "
-                f'give one of them, or rest = "drop".'
-            )
-        every[recipe.batch.rest] = (paired, rest)
-    return Sources((paired, kept), every["images"], every["normals"])
 
 
 class _Run:
     """One run on its way."""
 
-    def __init__(self, recipe: Recipe, run: Path, sources: Sources, valid: Cache, where: _Where, tell: Tell) -> None:
+    def __init__(self, recipe: Recipe, run: Path, sources: Sources, valid: Cache, where: Where, tell: Tell) -> None:
         self.recipe, self.run, self.sources, self.valid, self.where, self.tell = (
             recipe, run, sources, valid, where, tell,
         )  # fmt: skip
@@ -393,30 +302,6 @@ class _Run:
         self.best = tuple(found.about["best"]) if found.about["best"] else None
         if found.about["scale"]:
             self.scaler.load_state_dict(found.about["scale"])
-
-
-@contextmanager
-def asked_to_stop() -> Iterator[list[int]]:
-    """A list that is empty until Ctrl-C or SIGTERM arrives, so that a run stops between two steps and never within one.
-
-    A second Ctrl-C stops at once; the last checkpoint is then what is left.
-    """
-    asked: list[int] = []
-    if threading.current_thread() is not threading.main_thread():
-        yield asked  # signals reach the main thread alone
-        return
-
-    def ask(number: int, frame: FrameType | None) -> None:
-        if asked:
-            raise KeyboardInterrupt
-        asked.append(number)
-
-    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def rate_at(step: int, recipe: Recipe) -> float:

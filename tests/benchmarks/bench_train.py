@@ -21,7 +21,8 @@ import torch
 
 from fnbench.training.cache import Cache
 from fnbench.training.data import Feeder, Sources
-from fnbench.training.loop import _Run, _Where
+from fnbench.training.loop import _Run
+from fnbench.training.process import Where
 from fnbench.training.recipe import Recipe, recipe_from
 
 ROUNDS, STEPS = 5, 6
@@ -65,7 +66,7 @@ def until(run: _Run, steps: int) -> list[int]:
 
 def main() -> None:
     width, size = (int(word) for word in (sys.argv[1:] or ("32", "128")))
-    chosen, where = recipe(width, size), _Where(torch.device("cpu"))
+    chosen, where = recipe(width, size), Where(torch.device("cpu"))
     cache = faces(256, size * 3 // 2)
     with tempfile.TemporaryDirectory() as folder:
         run = _Run(chosen, Path(folder), Sources((cache, np.arange(256))), cache, where, lambda line: None)
