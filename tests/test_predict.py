@@ -149,6 +149,8 @@ def test_several_faces_are_one_or_all(astronaut, tmp_path):
         assert (report.faces, report.ok) == (count, True)
         about = json.loads((tmp_path / chosen / "about" / "two.json").read_text())
         assert about["faces"][0]["x"] < 200  # the larger one first
+        said = f"{tmp_path}/two.png: 2 faces, of which the largest was taken; --faces all takes every one."
+        assert (said in report.lines()) == (chosen == "largest")
 
 
 def test_a_face_at_the_border_is_cut_inside_the_picture(astronaut):

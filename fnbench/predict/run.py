@@ -45,6 +45,8 @@ from fnbench.render.progress import Progress, clock
 from fnbench.render.resample import resampled_image
 
 FACES = ("largest", "all")
+_LISTED = 5
+"""Photographs with several faces that the report names."""
 _AHEAD = 4
 """Photographs that are read before they are needed, and results that wait to be written."""
 
@@ -87,12 +89,16 @@ class Choices:
 
 @dataclass(frozen=True, slots=True)
 class PredictReport:
-    """What a run did. failed: photograph -> message.  faces: predicted in this run."""
+    """What a run did. failed: photograph -> message.  faces: predicted in this run.
+
+    several: photograph -> how many faces were found where only the largest was taken.
+    """
 
     out: Path
     written: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
     failed: Mapping[str, str] = field(default_factory=dict)
+    several: Mapping[str, int] = field(default_factory=dict)
     pending: int = 0
     faces: int = 0
     seconds: float = 0.0
@@ -110,7 +116,12 @@ class PredictReport:
         left = f", {self.pending} left" if self.interrupted else ""
         state = "interrupted; " if self.interrupted else ""
         faces = f"{self.faces} face{'s' if self.faces != 1 else ''}"
-        return [*failed, f"{self.out}: {state}photographs: {counts}{left}; {faces}; {clock(self.seconds)}"]
+        others = [f"{name}: {count} faces, of which the largest was taken" for name, count in self.several.items()]
+        if len(others) > _LISTED:
+            others[_LISTED:] = [f"{len(others) - _LISTED} more photographs with several faces"]
+        if others:
+            others[-1] += "; --faces all takes every one."
+        return [*failed, *others, f"{self.out}: {state}photographs: {counts}{left}; {faces}; {clock(self.seconds)}"]
 
 
 def predict_photographs(
@@ -135,11 +146,12 @@ def predict_photographs(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Read:
-    """A photograph, the squares of its faces, and these as the model sees them."""
+    """A photograph, the squares of its faces among how many that were found, and these as the model sees them."""
 
     photo: Photo
     image: NDArray[np.uint8]
     boxes: tuple[CropBox, ...]
+    found: int
     crops: tuple[NDArray[np.uint8], ...]
     stated: Mapping[str, Any]
 
@@ -162,6 +174,7 @@ class _Run:
         self._written: list[str] = []
         self._skipped: list[str] = []
         self._failed: dict[str, str] = {}
+        self._several: dict[str, int] = {}
         self._faces = 0
         self._writing: deque[tuple[Photo, int, Future[None]]] = deque()
 
@@ -187,6 +200,7 @@ class _Run:
             tuple(self._written),
             tuple(self._skipped),
             self._failed,
+            self._several,
             len(self._photos) - done,
             self._faces,
             time.perf_counter() - self._started,
@@ -231,9 +245,10 @@ class _Run:
         if self._choices.resume and complete(photo.file(self._out, "about", ".json"), stated):
             return None
         image = read_photograph(photo.path)
-        boxes = tuple(face_boxes(photo.path, image, self._choices, alone=len(self._photos) == 1))
+        found = face_boxes(photo.path, image, self._choices, alone=len(self._photos) == 1)
+        boxes = tuple(found if self._choices.faces == "all" or self._choices.boxes else found[:1])
         crops = tuple(resampled_image(image, box, self._choices.size) for box in boxes)
-        return _Read(photo, image, boxes, crops, stated)
+        return _Read(photo, image, boxes, len(found), crops, stated)
 
     def _predict(self, reads: Sequence[_Read], writer: ThreadPoolExecutor) -> None:
         crops = [crop for read in reads for crop in read.crops]
@@ -243,6 +258,8 @@ class _Run:
             maps.extend(predict(self._model, model_input(np.stack(crops[start : start + batch]))))
         for read in reads:
             own, maps = maps[: len(read.crops)], maps[len(read.crops) :]
+            if read.found > len(own):
+                self._several[str(read.photo.path)] = read.found
             future = writer.submit(write_results, read, own, self._out, self._choices)
             self._writing.append((read.photo, len(own), future))
             while len(self._writing) > _AHEAD:
@@ -263,7 +280,7 @@ class _Run:
 
 
 def face_boxes(path: Path, image: NDArray[np.uint8], choices: Choices, *, alone: bool) -> list[CropBox]:
-    """The squares of a photograph that a model is shown, in whole pixels inside it; InvalidDataError when none."""
+    """The squares of all faces of a photograph, whole pixels inside it, largest first; InvalidDataError when none."""
     height, width = image.shape[:2]
     if choices.boxes:
         for box in choices.boxes:
@@ -283,7 +300,7 @@ def face_boxes(path: Path, image: NDArray[np.uint8], choices: Choices, *, alone:
             f"{path}: no face found by the {choices.detector} detector. Say where it is with --box x,y,side or "
             f"--landmarks FILE{', or try --detector dlib' if choices.detector == 'cascade' else ''}."
         )
-    return boxes if choices.faces == "all" else boxes[:1]
+    return boxes
 
 
 def write_results(read: _Read, maps: Sequence[NDArray[np.float32]], out: Path, choices: Choices) -> None:
