@@ -129,12 +129,18 @@ the camera, where alone the pixel means something."""
 
 
 @compiled
+def in_camera(wx: float, wy: float, wz: float, m: NDArray[np.float64]) -> tuple[float, float, float]:
+    """Camera x, y and depth of a point; m begins with world_to_camera row by row, as ``lens_of`` gives it."""
+    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
+    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
+    return x, y, -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
+
+
+@compiled
 def corner_of(point: NDArray[np.float64], pixel: NDArray[np.float64], lens: NDArray[np.float64]) -> Corner:
     """A vertex (3,) with its row (3,) of the projected vertices."""
     m = lens
-    x = ((m[0] * point[0] + m[1] * point[1]) + m[2] * point[2]) + m[3]
-    y = ((m[4] * point[0] + m[5] * point[1]) + m[6] * point[2]) + m[7]
-    depth = -(((m[8] * point[0] + m[9] * point[1]) + m[10] * point[2]) + m[11])
+    x, y, depth = in_camera(point[0], point[1], point[2], m)
     u, v = (m[12] * x - m[13] * y) + m[14] * depth, m[16] * depth - m[15] * y
     return u, v, depth, pixel[0], pixel[1], 0.0 < pixel[2] < 1.0 / NEAR
 
@@ -254,12 +260,10 @@ def _project(
     """Pixel x, y and depth key of each vertex into ``screen``; x and y mean nothing behind a perspective camera."""
     m = lens
     for i in range(len(vertices)):
-        wx, wy, wz = vertices[i, 0], vertices[i, 1], vertices[i, 2]
-        x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
-        y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
-        key = ((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11]
+        x, y, depth = in_camera(vertices[i, 0], vertices[i, 1], vertices[i, 2], m)
+        key = -depth
         if not orthographic:
-            key = 1.0 / -key
+            key = 1.0 / depth
             x = x * key
             y = y * key
         screen[i, 0] = (m[12] * x - m[13] * y) + m[14]

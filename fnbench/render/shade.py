@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from fnbench.camera import Camera
 from fnbench.compiled import AVAILABLE, compiled
-from fnbench.render.raster import lens_of
+from fnbench.render.raster import in_camera, lens_of
 from fnbench.types import UNIT_TOLERANCE, Scan, Visibility
 
 _VANISHED = 1e-9
@@ -128,6 +128,7 @@ def _shade(
     orthographic: bool,
     seen: NDArray[np.int32],
 ) -> _Maps:
+    """The maps, a stretch of a row at a time. m: (26,) ``lens_of`` of the camera, then its rotation row by row."""
     height, width = seen.shape
     normals, depth = np.zeros((height, width, 3), np.float32), np.full((height, width), np.nan, np.float32)
     weights, facing = np.zeros((height, width, 3), np.float32), np.zeros((height, width), np.bool_)
@@ -201,9 +202,7 @@ def _corner(
     wx: float, wy: float, wz: float, m: NDArray[np.float64], orthographic: bool
 ) -> tuple[float, float, float, float]:
     """A vertex as pixel x * w, pixel y * w, w and depth, where w is the depth, or 1 without perspective."""
-    x = ((m[0] * wx + m[1] * wy) + m[2] * wz) + m[3]
-    y = ((m[4] * wx + m[5] * wy) + m[6] * wz) + m[7]
-    depth = -(((m[8] * wx + m[9] * wy) + m[10] * wz) + m[11])
+    x, y, depth = in_camera(wx, wy, wz, m)
     w = 1.0 if orthographic else depth
     return (m[12] * x - m[13] * y) + m[14] * w, m[16] * w - m[15] * y, w, depth
 
