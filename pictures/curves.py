@@ -27,7 +27,7 @@ def main() -> None:
     arguments = parser.parse_args()
     figure, (losses, errors) = pyplot.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
     begin = 0
-    for number, path in enumerate(arguments.logs):
+    for path in arguments.logs:
         log = pd.read_csv(path)
         step = begin + log["step"]
         for name, colour in PATHS.items():
@@ -37,7 +37,7 @@ def main() -> None:
         if "val_mean_img" in log:
             known = log["val_mean_img"].notna()
             errors.plot(step[known], log["val_mean_img"][known], "o-", color="C3", ms=3, lw=1.2)
-        if number:
+        if begin:
             for axes in (losses, errors):
                 axes.axvline(begin, color="0.8", lw=0.8, zorder=0)
         begin = int(step.iloc[-1])
