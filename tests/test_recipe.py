@@ -7,8 +7,8 @@ import torch
 
 from fnbench.errors import InvalidSettingError
 from fnbench.models.layers import unit
-from fnbench.training.losses import cosine_loss, difference_loss, masked_mean
-from fnbench.training.recipe import Recipe, read_recipe, recipe_from, written
+from fnbench.training.losses import DIRECTION_LOSSES, ROUNDED, chord_loss, difference_loss, masked_mean
+from fnbench.training.recipe import DIRECTIONS, Recipe, read_recipe, recipe_from, written
 
 TINY = {
     "name": "tiny",
@@ -50,6 +50,7 @@ def test_a_recipe_comes_back_from_its_own_text():
         ({"batch": {"paired": 0, "images": 0, "normals": 0}}, "an empty batch"),
         ({"batch": {"pairs": 0.0}}, "batch.pairs 0.0, expected a share"),
         ({"batch": {"rest": "keep"}}, "batch.rest 'keep', expected normals, images, drop"),
+        ({"loss": {"direction": "angle"}}, "loss.direction 'angle'"),
         ({"loss": {"reduction": "sum"}}, "loss.reduction 'sum'"),
         ({"optimiser": {"precision": "int8"}}, "optimiser.precision 'int8'"),
         ({"steps": 0}, "steps 0"),
@@ -77,21 +78,23 @@ def test_recipes_are_found_by_file_and_refused_otherwise(tmp_path):
 # Losses
 
 
-def test_an_image_without_a_mask_contributes_nothing():
+@pytest.mark.parametrize("direction_loss", DIRECTION_LOSSES.values(), ids=DIRECTION_LOSSES.keys())
+def test_an_image_without_a_mask_contributes_nothing(direction_loss):
     raw = torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(0)).requires_grad_()
     target = unit(torch.randn(3, 3, 8, 8, generator=torch.Generator().manual_seed(1)))
     mask = torch.ones(3, 1, 8, 8)
     mask[1] = 0
 
-    loss = cosine_loss(raw, target, mask)
+    loss = direction_loss(raw, target, mask)
     loss.backward()
 
-    torch.testing.assert_close(loss, cosine_loss(raw[[0, 2]], target[[0, 2]], mask[[0, 2]]))
+    torch.testing.assert_close(loss, direction_loss(raw[[0, 2]], target[[0, 2]], mask[[0, 2]]))
     assert (raw.grad[1] == 0).all()
-    assert cosine_loss(raw, target, torch.zeros_like(mask)) == 0
+    assert direction_loss(raw, target, torch.zeros_like(mask)) == 0
 
 
-def test_whatever_stands_outside_the_mask_does_not_matter():
+@pytest.mark.parametrize("direction_loss", DIRECTION_LOSSES.values(), ids=DIRECTION_LOSSES.keys())
+def test_whatever_stands_outside_the_mask_does_not_matter(direction_loss):
     raw = torch.zeros(1, 3, 2, 2)
     raw[:, :, 0] = torch.tensor([0.0, 0.0, 3.0])[None, :, None]
     raw[:, :, 1] = torch.inf
@@ -99,9 +102,28 @@ def test_whatever_stands_outside_the_mask_does_not_matter():
     mask = torch.tensor([[1.0, 1.0], [0.0, 0.0]]).reshape(1, 1, 2, 2)
     raw.requires_grad_()
 
-    loss = cosine_loss(raw, target, mask)
+    loss = direction_loss(raw, target, mask)
 
     assert loss.item() == pytest.approx(0, abs=1e-6)
+
+
+def test_every_loss_that_a_recipe_may_name_exists():
+    assert tuple(DIRECTION_LOSSES) == DIRECTIONS
+
+
+def test_the_chord_loss_grows_like_the_angle_and_has_a_gradient_everywhere():
+    degrees = torch.tensor([0.0, 5.0, 10.0, 60.0, 180.0])
+    angle = torch.deg2rad(degrees).reshape(-1, 1, 1, 1)
+    raw = torch.cat([angle.sin(), torch.zeros_like(angle), angle.cos()], 1).requires_grad_()
+    target = torch.tensor([0.0, 0.0, 1.0]).reshape(1, 3, 1, 1).expand_as(raw)
+
+    found = torch.stack([chord_loss(raw[k : k + 1], target[k : k + 1], torch.ones(1, 1, 1, 1)) for k in range(5)])
+    found.sum().backward()
+
+    expected = 2 * torch.sin(torch.deg2rad(degrees) / 2)
+    torch.testing.assert_close(found.detach(), expected, atol=ROUNDED, rtol=0)
+    assert found[0] == 0
+    assert torch.isfinite(raw.grad).all()
 
 
 def test_means_are_per_image_unless_pooled():

@@ -3,9 +3,9 @@
 The numbers carry their weights already, so the loss of a step is their sum. All terms are float32 and masked.
 
 crossmodal (recipe of fnbench; the paper's losses are not known)
-    image-normal     1 - cosine inside the mask, from pairs, skips active
+    image-normal     1 - cosine (or the recipe's ``loss.direction``) inside the mask, from pairs, skips active
     image-image      absolute difference inside the mask of pairs, and everywhere in unpaired images
-    normal-normal    1 - cosine inside the mask, from the normal maps of pairs and unpaired ones, skips deactivated
+    normal-normal    the same inside the mask, from the normal maps of pairs and unpaired ones, skips deactivated
 sfsnet
     normals          1 - cosine inside the mask, from pairs
     reconstruction   absolute difference between image and albedo x shading: inside the mask of pairs, and in the
@@ -33,7 +33,7 @@ from fnbench.models.layers import unit
 from fnbench.models.prn import PrnNet
 from fnbench.models.sfsnet import Parts
 from fnbench.training.data import Batch
-from fnbench.training.losses import cosine_loss, difference_loss, masked_mean
+from fnbench.training.losses import DIRECTION_LOSSES, cosine_loss, difference_loss, masked_mean
 from fnbench.training.recipe import Recipe
 
 SFSNET = {"normals": 1.0, "reconstruction": 0.5, "albedo": 0.1, "light": 0.01, "exposure": 0.02, "positive": 0.1}
@@ -50,6 +50,7 @@ _SAME_COLOUR = 20.0
 def crossmodal_losses(network: nn.Module, batch: Batch, recipe: Recipe) -> dict[str, Tensor]:
     """The three supervised paths in one pass of ``models.crossmodal.CrossModalNet``."""
     loss, paired = recipe.loss, len(batch)
+    direction_loss = DIRECTION_LOSSES[loss.direction]
     shared = math.ceil(recipe.batch.auto * paired)  # pairs that drive the auto-encoding paths as well
     images, rebuilt_mask = _with(batch.images, batch.unpaired), _with(batch.mask, _everywhere(batch.unpaired))
     normals, mask = _with(batch.normals[:shared], batch.alone), _with(batch.mask[:shared], batch.alone_mask)
@@ -62,13 +63,13 @@ def crossmodal_losses(network: nn.Module, batch: Batch, recipe: Recipe) -> dict[
     )
     terms: dict[str, Tensor] = {}
     if out.normals is not None:
-        found = cosine_loss(out.normals, batch.normals, batch.mask, loss.reduction)
+        found = direction_loss(out.normals, batch.normals, batch.mask, loss.reduction)
         terms["image-normal"] = loss.image_to_normal * found
     if out.images is not None and last:
         found = difference_loss(out.images, images[-last:], rebuilt_mask[-last:], loss.reduction)
         terms["image-image"] = loss.image_to_image * found
     if out.renormals is not None:
-        terms["normal-normal"] = loss.normal_to_normal * cosine_loss(out.renormals, normals, mask, loss.reduction)
+        terms["normal-normal"] = loss.normal_to_normal * direction_loss(out.renormals, normals, mask, loss.reduction)
     return terms
 
 

@@ -21,6 +21,9 @@ from fnbench.errors import InvalidSettingError
 PATHS = ("image-normal", "image-image", "normal-normal")
 """The three supervised paths of the cross-modal model."""
 
+DIRECTIONS = ("cosine", "chord")
+"""How far apart two directions are, as a loss."""
+
 RESTS = ("normals", "images", "drop")
 """What may become of the subjects whose pairs are not used."""
 
@@ -98,13 +101,15 @@ class Looks:
 class Losses:
     """Weights of the losses, and how they are averaged.
 
-    image_to_normal, normal_to_normal: 1 - cosine.  image_to_image: absolute difference.
+    image_to_normal, normal_to_normal: of directions.  image_to_image: absolute difference.
+    direction: "cosine" (1 - cosine) or "chord" (2 sin(angle / 2), nearly the angle itself); of crossmodal alone.
     reduction: "image" (mean per image, then over images) or "pixel" (pooled).
     """
 
     image_to_normal: float = 1.0
     normal_to_normal: float = 0.5
     image_to_image: float = 0.5
+    direction: str = "cosine"
     reduction: str = "image"
 
 
@@ -272,6 +277,7 @@ def _problems(recipe: Recipe) -> list[tuple[str, bool]]:
         (f"batch.pairs {batch.pairs}, expected a share in (0, 1]", not 0 < batch.pairs <= 1),
         (f"batch.rest {batch.rest!r}, expected {', '.join(RESTS)}", batch.rest not in RESTS),
         (f"batch.broken {batch.broken!r}, expected skip or stop", batch.broken not in ("skip", "stop")),
+        (f"loss.direction {loss.direction!r}, expected {', '.join(DIRECTIONS)}", loss.direction not in DIRECTIONS),
         (f"loss.reduction {loss.reduction!r}, expected image or pixel", loss.reduction not in ("image", "pixel")),
         (f"optimiser.rate {optimiser.rate}, expected a positive number", optimiser.rate <= 0),
         (f"optimiser.fade {optimiser.fade}, expected a share in [0, 1]", not 0 <= optimiser.fade <= 1),
