@@ -116,6 +116,22 @@ def test_names_cannot_break_the_tables(out):
     assert "<img" not in (out / "spheres.md").read_text()
 
 
+def test_files_of_the_training_data_are_counted_and_their_hashes_stay_within_reach(results, tmp_path):
+    hashes = ["0d9cded4ff95", "c09bf7a4d020", "7ed679101e40"]
+    declared = f"9 pairs of the train split of ict {', ict '.join(hashes)}; 4 images of w300"
+    stated = {**results[1].provenance, "model": {**results[1].provenance["model"], "training_data": declared}}
+    record = dataclasses.replace(results[1], provenance=stated)
+
+    write_leaderboard([record], tmp_path)
+
+    page, plain = (tmp_path / "index.html").read_text(), (tmp_path / "spheres.md").read_text()
+    short = "9 pairs of the train split of ict (3 files); 4 images of w300"
+    assert f'title="{declared}">{short}' in page
+    assert short in plain
+    assert hashes[1] not in plain
+    assert declared in (tmp_path / "spheres.csv").read_text()
+
+
 def test_reports_are_linked(out):
     assert 'href="spheres.html"' in (out / "index.html").read_text()
     assert "(spheres.html)" in (out / "spheres.md").read_text()
