@@ -142,6 +142,8 @@ def test_every_page_fits_every_width_in_both_themes_and_draws(open_page, files, 
     for width in (1200, PHONE["width"], 320):
         page.set_viewport_size({"width": width, "height": 800})
         page.wait_for_function("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        switch = page.locator("#theme").bounding_box()
+        assert switch["x"] + switch["width"] <= width  # a long bar scrolls beneath it
     for host in page.locator("[data-chart]").all():
         expect(host.locator("svg")).to_have_count(1)
 
