@@ -206,6 +206,7 @@ def test_two_processes_agree_on_the_weights(tmp_path, data):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     assert "step 6/6" in done.stderr
+    assert done.stdout.count("finished after 6 steps") == 1  # one report, not one of each process
     log = _log(tmp_path / "run")
     assert [row["step"] for row in log] == ["2", "3", "4", "6"]
     # Each process takes its share of the order: together they see what one with twice the batch sees.

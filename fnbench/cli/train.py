@@ -39,9 +39,10 @@ def train(recipe: str, out: Path, **options: Any) -> None:
     chosen = read_recipe(recipe)
     small = options.pop("smoke")
     report = run(smoke(chosen) if small else chosen, out, tell=lambda line: click.echo(line, err=True), **options)
-    click.echo("\n".join(report.lines()))
+    if report.first:  # under torchrun the other processes have nothing of their own to say
+        again = [f"to continue: fnbench {shlex.join(sys.argv[1:])}"] if report.interrupted else []
+        click.echo("\n".join([*report.lines(), *again]))
     if report.interrupted:
-        click.echo(f"to continue: fnbench {shlex.join(sys.argv[1:])}")
         sys.exit(130)
 
 

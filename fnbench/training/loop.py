@@ -48,6 +48,7 @@ class TrainReport:
 
     best: lowest mean error on the validation split, degrees, and its step; None when nothing was validated.
     skipped: pictures that could not be read.
+    first: whether this process is the one that validates, writes and reports.
     """
 
     run: Path
@@ -55,6 +56,7 @@ class TrainReport:
     interrupted: bool
     best: tuple[float, int] | None
     skipped: tuple[str, ...]
+    first: bool = True
 
     def lines(self) -> list[str]:
         """For a terminal."""
@@ -134,7 +136,7 @@ class _Run:
         if interrupted and self.where.first and self.step > begun:
             self._save()
         skipped = self.sources.images[0].skipped if self.sources.images else ()
-        return TrainReport(self.run, self.step, interrupted, self.best, skipped)
+        return TrainReport(self.run, self.step, interrupted, self.best, skipped, self.where.first)
 
     def _begin(self, init: Path | None, resume: bool) -> int:
         """Load a checkpoint or the initial weights; returns the step to go on from."""
