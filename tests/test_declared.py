@@ -201,16 +201,22 @@ def test_an_unknown_network_is_named_with_the_nearest():
 
 
 @pytest.mark.parametrize(
-    ("model", "made", "options"),
+    ("model", "made", "options", "preprocessing"),
     [
-        ("crossmodal", CrossModalNet, {"width": 2, "image_decoder": False, "normal_encoder": False}),
-        ("sfsnet", SfsNet, {"width": 2}),
+        ("crossmodal", CrossModalNet, {"width": 2, "image_decoder": False, "normal_encoder": False}, {}),
+        (
+            "crossmodal",
+            CrossModalNet,
+            {"width": 2, "image_decoder": False, "normal_encoder": False},
+            {"mirrored": True},
+        ),
+        ("sfsnet", SfsNet, {"width": 2}, {"size": 128}),
     ],
 )
-def test_an_exported_model_reads_back_within_a_ten_thousandth(tmp_path, model, made, options):
+def test_an_exported_model_reads_back_within_a_ten_thousandth(tmp_path, model, made, options, preprocessing):
     pytest.importorskip("onnxruntime")
     torch.manual_seed(3)
-    card = WeightsCard(model, options, licence="MIT", preprocessing={} if model == "crossmodal" else {"size": 128})
+    card = WeightsCard(model, options, licence="MIT", preprocessing=preprocessing)
     write_weights(tmp_path / "w.safetensors", made(**options).state_dict(), card)
     out = tmp_path / "net.onnx"
 

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fnbench.cli import main
 from fnbench.errors import (
@@ -163,6 +165,30 @@ def test_resizing_keeps_directions_where_they_are():
 
     cosine = (normals * directions).sum(-1).clip(-1, 1)
     assert np.degrees(np.arccos(cosine)).max() < 1
+
+
+class Sided(torch.nn.Module):
+    """Raw vectors that depend on where a pixel is, as those of every network with a border do."""
+
+    def forward(self, x):
+        slope = torch.linspace(-1, 1, x.shape[-1])
+        return torch.stack([x[:, 0] - 0.4 + 0.3 * slope, x[:, 1] - 0.5, 0.2 + x[:, 2]], 1)
+
+
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 3))
+@settings(max_examples=20, deadline=None)
+def test_a_mirrored_face_has_mirrored_normals_when_the_weights_ask_for_it(seed, count):
+    images = np.random.default_rng(seed).random((count, 32, 64, 3), dtype=np.float32)
+    other_side = np.ascontiguousarray(images[:, :, ::-1])
+    plain = TorchEstimator("sided", Sided())
+    both = TorchEstimator("sided", Sided(), preprocessing=Preprocessing(mirrored=True))
+    turned = np.float32([-1, 1, 1])
+
+    np.testing.assert_array_equal(both.predict(other_side)[:, :, ::-1] * turned, both.predict(images))
+    assert np.abs(plain.predict(other_side)[:, :, ::-1] * turned - plain.predict(images)).max() > 0.1
+    mean = plain.predict(images) + plain.predict(other_side)[:, :, ::-1] * turned
+    mean /= np.linalg.norm(mean, axis=-1, keepdims=True)
+    np.testing.assert_allclose(both.predict(images), mean, atol=1e-5)
 
 
 def test_vectors_without_direction_are_counted_and_stay_finite():

@@ -50,6 +50,7 @@ def test_a_recipe_comes_back_from_its_own_text():
         ({"batch": {"paired": 0, "images": 0, "normals": 0}}, "an empty batch"),
         ({"batch": {"pairs": 0.0}}, "batch.pairs 0.0, expected a share"),
         ({"batch": {"rest": "keep"}}, "batch.rest 'keep', expected normals, images, drop"),
+        ({"model": "prn", "mirrored": True}, "mirrored is for networks that answer pixel by pixel"),
         ({"loss": {"direction": "angle"}}, "loss.direction 'angle'"),
         ({"loss": {"reduction": "sum"}}, "loss.reduction 'sum'"),
         ({"optimiser": {"precision": "int8"}}, "optimiser.precision 'int8'"),

@@ -29,7 +29,7 @@ from fnbench.training import loop
 from fnbench.training.cache import cached_pictures, cached_stores
 from fnbench.training.data import Feeder, Sources, order
 from fnbench.training.kinds import KINDS
-from fnbench.training.networks import imagenet_encoders
+from fnbench.training.networks import Trained, imagenet_encoders, network_of, trained_weights
 from fnbench.training.recipe import Crops, Looks, Recipe, smoke, written
 from fnbench.training.sources import divided
 from tests.results import bumpy_sample, landmarks_of, with_sample
@@ -99,6 +99,18 @@ def test_predict_weights_say_the_same_as_the_whole_network(tmp_path, data):
         torch.testing.assert_close(tensor, whole.tensors[name].float(), rtol=1e-3, atol=1e-3, check_dtype=False)
     assert whole.card.preprocessing == {"size": 64}
     assert "6 pairs of" in whole.card.training_data
+
+
+def test_a_recipe_lets_its_weights_look_at_the_mirror_image_too(tmp_path):
+    recipe = tiny(mirrored=True)
+    images = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    trained_weights(tmp_path, network_of(recipe).state_dict(), recipe, Trained("none", 0, float("nan")))
+
+    model = CrossmodalEstimator(tmp_path / "predict.safetensors", device="cpu")
+
+    assert model.provenance["preprocessing"]["mirrored"]
+    other_side = model.predict(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_array_equal(other_side[:, :, ::-1] * np.float32([-1, 1, 1]), model.predict(images))
 
 
 # Repeating and going on

@@ -35,16 +35,35 @@ class Preprocessing:
     size: the longer side in pixels, or None to take images as they come.
     multiple: both sides are padded to multiples of this.
     mean, std: per channel R, G, B; (image - mean) / std with the image in [0, 1].
+    mirrored: the network sees the mirror image as well, see ``Mirrored``.
     """
 
     size: int | None = None
     multiple: int = 32
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
+    mirrored: bool = False
 
     def __post_init__(self) -> None:
         if self.multiple < 1 or (self.size is not None and self.size < 1) or min(self.std) <= 0:
             raise InvalidSettingError(f"Preprocessing {self}: size, multiple and deviation must be positive.")
+
+
+class Mirrored(nn.Module):
+    """A network that looks at each image and at its mirror image, and answers with the mean direction of both.
+
+    A mirrored face then has exactly the mirrored normals, and what a network gets wrong on one side alone is halved. It
+    takes two passes.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, 3, H, W) vectors of lengths up to 2."""
+        seen, mirror = unit(self.network(images), SHORTEST), unit(self.network(images.flip(-1)), SHORTEST)
+        return seen + mirror.flip(-1) * torch.tensor([-1.0, 1.0, 1.0], device=seen.device).reshape(1, 3, 1, 1)
 
 
 class TorchEstimator:
@@ -66,6 +85,7 @@ class TorchEstimator:
         self.name = name
         self.preprocessing = preprocessing or Preprocessing()
         self.device = usable_device(device)
+        network = Mirrored(network) if self.preprocessing.mirrored else network
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.degenerate = 0  # vectors without a direction, over all predictions
         self.provenance: dict[str, Any] = {

@@ -90,7 +90,7 @@ def trained_weights(run: Path, tensors: Mapping[str, Tensor], recipe: Recipe, tr
         training_data=trained.data,
         recipe=f"{recipe.name}, step {trained.step} of {recipe.steps}",
         seed=recipe.seed,
-        preprocessing={"size": recipe.crop.size},
+        preprocessing={"size": recipe.crop.size, **({"mirrored": True} if recipe.mirrored else {})},
     )
     write_weights(run / "weights.safetensors", tensors, card)
     spare = set(kind_of(recipe).branches.values())

@@ -154,6 +154,8 @@ class Recipe:
     name: stands in the weights file and in records.  model: id of the model.  steps: optimiser steps.
     seed: of initial weights, order, and augmentation.  network: keyword arguments of the model's network.
     paths: the supervised paths that are trained.  licence: of the weights, as the training data allow it.
+    mirrored: let the weights predict from an image and its mirror image, in twice the time; training and validation
+        do not change.  Not for prn, which places a mesh.
     """
 
     name: str
@@ -162,6 +164,7 @@ class Recipe:
     seed: int = 0
     paths: tuple[str, ...] = PATHS
     licence: str = "unknown"
+    mirrored: bool = False
     network: Mapping[str, Any] = field(default_factory=dict)
     batch: Batches = Batches()
     crop: Crops = Crops()
@@ -267,6 +270,7 @@ def _problems(recipe: Recipe) -> list[tuple[str, bool]]:
         (f"steps {recipe.steps}, expected at least 1", recipe.steps < 1),
         (f"paths {list(recipe.paths)}, expected some of {', '.join(PATHS)}", not set(recipe.paths) <= set(PATHS)),
         ("no path to train", not recipe.paths),
+        ("mirrored is for networks that answer pixel by pixel", recipe.mirrored and recipe.model == "prn"),
         (f"crop.size {crop.size}, expected a multiple of 32 from 64 on", crop.size < 64 or crop.size % 32 != 0),
         (f"crop.scale {list(crop.scale)}, expected low and high, positive", not 0 < crop.scale[0] <= crop.scale[-1]),
         (f"crop.factor {crop.factor}, expected a positive number", crop.factor <= 0),
