@@ -160,8 +160,8 @@ class _Run:
         feeder = Feeder(recipe, self.sources, self.where.device, self.where.rank, self.where.world)
         network: nn.Module = self.network
         if self.where.world > 1:
-            # With several paths a batch may leave one out; looking for that costs a walk over the graph in every step.
-            network = DistributedDataParallel(self.network, find_unused_parameters=len(recipe.paths) > 1)
+            # A batch may leave a path out, and an auto-encoding path alone leaves out a whole encoder or decoder.
+            network = DistributedDataParallel(self.network, find_unused_parameters=True)
         each = recipe.batch.accumulate
         batches = feeder.batches(self.step * each, recipe.steps * each)
         clock, seen, logged = time.monotonic(), 0, self.step
