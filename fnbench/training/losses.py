@@ -35,7 +35,7 @@ def chord_loss(raw: Tensor, target: Tensor, mask: Tensor, reduction: str = "imag
     """Mean distance between the tips of predicted and true directions, 2 sin(angle / 2), inside the mask.
 
     Nearly proportional to the angle, which is what the benchmark averages. 1 - cosine grows with its square: it listens
-    most to the few pixels that are far off, such as contours, and answers with blurred ones.
+    most to the few pixels that are far off, such as contours.
     raw: (N, 3, H, W) of any length.  target: (N, 3, H, W) unit vectors where the mask is 1.
 
     >>> up = torch.tensor([0.0, 1.0, 0.0]).reshape(1, 3, 1, 1)
