@@ -52,8 +52,8 @@ class Preprocessing:
 class Mirrored(nn.Module):
     """A network that looks at each image and at its mirror image, and answers with the mean direction of both.
 
-    A mirrored face then has exactly the mirrored normals, as long as nothing is padded, and what a network gets wrong on
-    one side alone is halved. It takes two passes.
+    A mirrored face then has exactly the mirrored normals, as long as nothing is padded, and what a network gets wrong
+    on one side alone is halved. It takes two passes.
     """
 
     def __init__(self, network: nn.Module) -> None:
