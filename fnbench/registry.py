@@ -35,6 +35,7 @@ DATASETS: dict[str, str] = {
     "headspace": "fnbench.adapters.headspace:Headspace",
     "ict": "fnbench.adapters.ict:Ict",
     "ict3drfe": "fnbench.adapters.ict3drfe:Ict3dRfe",
+    "makehuman": "fnbench.adapters.makehuman:MakeHuman",
     "multiface": "fnbench.adapters.multiface:Multiface",
     "nphm": "fnbench.adapters.nphm:Nphm",
     "photoface": "fnbench.adapters.photoface:Photoface",
