@@ -272,5 +272,5 @@ def _begin(out: Path) -> Path:
     check_writable(out.parent / f"{out.name}.probe")
     temporary = out.with_name(f".{out.name}.partial")
     shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
+    temporary.mkdir(parents=True)
     return temporary

@@ -43,21 +43,39 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def check_writable(path: Path) -> None:
-    """Refuse an output that cannot be written before any work is done for it; OutputError says why."""
+    """Refuse an output that cannot be written before any work is done for it; OutputError says why.
+
+    Nothing is left behind, no folder either: what is refused afterwards has not touched the disk.
+    """
     if path.is_dir():
         raise output_error(path, OSError(errno.EISDIR, ""))
-    probe = path.with_name(f".{path.name}.{os.getpid()}.probe")
+    made = [folder for folder in path.parents if not folder.exists()]
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        _probe(path.with_name(f".{path.name}.{os.getpid()}.probe"))
     except OSError as error:
         raise output_error(path, error) from error
+    finally:
+        with suppress(OSError):  # not empty: another process writes there already
+            for folder in made:
+                folder.rmdir()
+
+
+def _probe(path: Path, tries: int = 20) -> None:
+    """Make a file and remove it; another process that probes beside us may take its empty folder away in between."""
+    while True:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.touch()
+            return path.unlink()
+        except (FileNotFoundError, FileExistsError):
+            tries -= 1
+            if not tries:
+                raise
 
 
 def check_space(path: Path, needed: int) -> None:
-    """Refuse what will not fit beside ``path``; needed: bytes."""
-    free = shutil.disk_usage(path.parent).free
+    """Refuse what will not fit beside ``path``, whose folder need not exist yet; needed: bytes."""
+    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
     if free < needed:
         raise OutputError(
             f"{path}: cannot be written: {free / 1e6:.1f} MB are free on the disk and {needed / 1e6:.1f} MB are "

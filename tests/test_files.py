@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import subprocess
+import sys
 
 import pytest
 
 from fnbench.errors import OutputError
-from fnbench.files import replacing, write_text
+from fnbench.files import check_space, check_writable, replacing, write_text
 
 
 def test_a_written_file_replaces_the_old_one(tmp_path):
@@ -37,3 +39,24 @@ def test_a_file_where_a_folder_should_be(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match="is a file, not a folder"):
         write_text(tmp_path / "file" / "a.txt", "text")
+
+
+def test_asking_whether_a_file_can_be_written_leaves_no_folder(tmp_path):
+    check_writable(tmp_path / "a" / "b" / "file.txt")
+    assert not list(tmp_path.iterdir())
+    (tmp_path / "a").mkdir()
+    check_writable(tmp_path / "a" / "b" / "file.txt")
+    assert [item.name for item in tmp_path.iterdir()] == ["a"]
+    assert not list((tmp_path / "a").iterdir())
+
+
+def test_processes_that_ask_at_the_same_time_do_not_disturb_each_other(tmp_path):
+    asked = "from pathlib import Path; from fnbench.files import check_writable as c\n[c(Path('a/b/x')) for _ in range(300)]"
+    running = [subprocess.Popen([sys.executable, "-c", asked], cwd=tmp_path) for _ in range(3)]
+    assert [process.wait() for process in running] == [0, 0, 0]
+
+
+def test_space_is_asked_for_where_the_folder_will_be(tmp_path):
+    check_space(tmp_path / "not" / "yet" / "there", 1)
+    with pytest.raises(OutputError, match=r"there: cannot be written: .* MB are free"):
+        check_space(tmp_path / "not" / "yet" / "there", 10**18)

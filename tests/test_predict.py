@@ -399,6 +399,7 @@ def test_one_bad_photograph_does_not_stop_the_others(photo, tmp_path):
     assert result.output.count("failed: ") == 3
     assert "wall.png: no face found by the cascade detector. Say where it is with --box x,y,side" in result.output
     assert "0 written, 0 skipped, 3 failed" in result.output.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
     photo.rename(folder / "photo.png")
     np.savetxt(tmp_path / "photo.txt", points())
     result = run(folder, "--model", "frontal", "--out", tmp_path / "out", "--landmarks", tmp_path)

@@ -291,6 +291,9 @@ def test_files_of_two_sizes_and_empty_splits_are_refused(tmp_path, data):
         cached_stores([data, other], tmp_path, split="train", factor=1.2)
     with pytest.raises(InvalidDataError, match="no samples in the test split"):
         cached_stores([data], tmp_path, split="test", factor=1.2)
+    with pytest.raises(InvalidDataError, match="differ in size"):
+        loop.train(tiny(), tmp_path / "run", data=[data, other], device="cpu")
+    assert not (tmp_path / "run").exists()
 
 
 # Starting from other weights

@@ -130,6 +130,7 @@ def locked(out: Path) -> Iterator[str | None]:
     """
     path = out.with_name(out.name + ".lock")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, reliable = _acquire(path)
     except OSError as error:
         raise OutputError(f"{path}: the lock cannot be written ({error.strerror}); choose another output.") from error
