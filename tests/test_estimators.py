@@ -175,6 +175,51 @@ class Sided(torch.nn.Module):
         return torch.stack([x[:, 0] - 0.4 + 0.3 * slope, x[:, 1] - 0.5, 0.2 + x[:, 2]], 1)
 
 
+@given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 3), scale=st.sampled_from([0.5, 0.7, 0.75, 1.0]))
+@settings(max_examples=20, deadline=None)
+def test_a_mirrored_face_has_mirrored_normals_when_several_sizes_are_seen_too(seed, count, scale):
+    images = np.random.default_rng(seed).random((count, 32, 64, 3), dtype=np.float32)
+    both = TorchEstimator("sided", Sided(), preprocessing=Preprocessing(mirrored=True, scales=(1.0, scale)))
+    other_side = both.predict(np.ascontiguousarray(images[:, :, ::-1]))
+    np.testing.assert_array_equal(other_side[:, :, ::-1] * np.float32([-1, 1, 1]), both.predict(images))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (50, 77), (96, 33)])
+@pytest.mark.parametrize("scale", [0.3, 0.7, 0.75, 0.9])
+def test_a_network_that_answers_pixel_by_pixel_says_the_same_at_every_size(shape, scale):
+    """Colours that change slowly are the same colours in a smaller image, at the same places."""
+    y, x = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    images = np.stack([0.3 + 0.4 * x / shape[1], 0.3 + 0.4 * y / shape[0], np.full(shape, 0.9, np.float32)], -1)[None]
+    plain, small = (
+        TorchEstimator("colours", Colours(), preprocessing=Preprocessing(scales=scales)).predict(images)
+        for scales in ((1.0,), (scale,))
+    )
+    both = TorchEstimator("colours", Colours(), preprocessing=Preprocessing(scales=(1.0, scale))).predict(images)
+    inner = (slice(None), slice(6, -6), slice(6, -6))  # the last pixels are those of the border, repeated
+    np.testing.assert_allclose(small[inner], plain[inner], atol=0.02)
+    mean = plain + small
+    np.testing.assert_allclose(both, mean / np.linalg.norm(mean, axis=-1, keepdims=True), atol=1e-5)
+
+
+def test_a_smaller_face_is_seen_in_the_middle_with_its_border_repeated():
+    seen = []
+
+    class Kept(Colours):
+        def forward(self, x):
+            seen.append(x)
+            return super().forward(x)
+
+    images = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
+    TorchEstimator("kept", Kept(), preprocessing=Preprocessing(scales=(0.5,))).predict(images)
+    (framed,) = seen
+    assert framed.shape == (1, 3, 64, 64)
+    halved = torch.nn.functional.interpolate(
+        torch.from_numpy(images).permute(0, 3, 1, 2), scale_factor=0.5, mode="bilinear"
+    )
+    torch.testing.assert_close(framed[..., 16:48, 16:48], halved)
+    torch.testing.assert_close(framed[..., :16, 16:48], halved[..., :1, :].expand(-1, -1, 16, -1))
+
+
 @given(seed=st.integers(0, 2**32 - 1), count=st.integers(1, 3))
 @settings(max_examples=20, deadline=None)
 def test_a_mirrored_face_has_mirrored_normals_when_the_weights_ask_for_it(seed, count):

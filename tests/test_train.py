@@ -101,14 +101,15 @@ def test_predict_weights_say_the_same_as_the_whole_network(tmp_path, data):
     assert "6 pairs of" in whole.card.training_data
 
 
-def test_a_recipe_lets_its_weights_look_at_the_mirror_image_too(tmp_path):
-    recipe = tiny(mirrored=True)
+def test_a_recipe_lets_its_weights_look_at_the_mirror_image_and_at_other_sizes_too(tmp_path):
+    recipe = tiny(mirrored=True, scales=[1.0, 0.75])
     images = np.random.default_rng(0).random((1, 64, 64, 3), dtype=np.float32)
     trained_weights(tmp_path, network_of(recipe).state_dict(), recipe, Trained("none", 0, float("nan")))
 
     model = CrossmodalEstimator(tmp_path / "predict.safetensors", device="cpu")
 
     assert model.provenance["preprocessing"]["mirrored"]
+    assert model.preprocessing.scales == (1.0, 0.75)
     other_side = model.predict(np.ascontiguousarray(images[:, :, ::-1]))
     np.testing.assert_array_equal(other_side[:, :, ::-1] * np.float32([-1, 1, 1]), model.predict(images))
 

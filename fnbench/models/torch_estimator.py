@@ -9,7 +9,7 @@ resized back in float and divided by max(length, 1e-8); vectors shorter than tha
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -36,6 +36,7 @@ class Preprocessing:
     multiple: both sides are padded to multiples of this.
     mean, std: per channel R, G, B; (image - mean) / std with the image in [0, 1].
     mirrored: the network sees the mirror image as well, see ``Mirrored``.
+    scales: the network sees each image at these sizes, see ``Scaled``; 1 is the image as it is.
     """
 
     size: int | None = None
@@ -43,8 +44,14 @@ class Preprocessing:
     mean: tuple[float, float, float] = (0.0, 0.0, 0.0)
     std: tuple[float, float, float] = (1.0, 1.0, 1.0)
     mirrored: bool = False
+    scales: tuple[float, ...] = (1.0,)
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "scales", tuple(self.scales))  # a list in a weights file
+        if not self.scales or not all(0 < scale <= 1 for scale in self.scales):
+            raise InvalidSettingError(
+                f"Preprocessing {self}: scales must be shares of the size, above 0 and at most 1."
+            )
         if self.multiple < 1 or (self.size is not None and self.size < 1) or min(self.std) <= 0:
             raise InvalidSettingError(f"Preprocessing {self}: size, multiple and deviation must be positive.")
 
@@ -66,6 +73,34 @@ class Mirrored(nn.Module):
         return seen + mirror.flip(-1) * torch.tensor([-1.0, 1.0, 1.0], device=seen.device).reshape(1, 3, 1, 1)
 
 
+class Scaled(nn.Module):
+    """A network that looks at each image in several sizes, and answers with the mean direction of all.
+
+    The frame stays: a smaller image stands in its middle, its border repeated outwards, so that a face is seen as if
+    from further away, with a margin. It takes one pass for each size.
+    """
+
+    def __init__(self, network: nn.Module, scales: Sequence[float]) -> None:
+        super().__init__()
+        self.network, self.scales = network, tuple(scales)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, 3, H, W) vectors of lengths up to the number of sizes."""
+        return torch.stack([self._seen(images, scale) for scale in self.scales]).sum(0)
+
+    def _seen(self, images: Tensor, scale: float) -> Tensor:
+        if scale == 1:
+            return unit(self.network(images), SHORTEST)
+        # Sides are read from the tensors and sizes given as factors, so that a traced network takes images of any size.
+        small = functional.interpolate(images, scale_factor=scale, mode="bilinear")
+        height, width = small.shape[-2:]
+        top, left = (images.shape[-2] - height) // 2, (images.shape[-1] - width) // 2
+        bottom, right = images.shape[-2] - height - top, images.shape[-1] - width - left
+        framed = functional.pad(small, (left, right, top, bottom), mode="replicate")
+        raw = self.network(framed)[..., top : top + height, left : left + width]
+        return functional.interpolate(unit(raw, SHORTEST), images.shape[-2:], mode="bilinear")
+
+
 class TorchEstimator:
     """A torch network behind ``predict``.
 
@@ -85,6 +120,7 @@ class TorchEstimator:
         self.name = name
         self.preprocessing = preprocessing or Preprocessing()
         self.device = usable_device(device)
+        network = Scaled(network, self.preprocessing.scales) if self.preprocessing.scales != (1.0,) else network
         network = Mirrored(network) if self.preprocessing.mirrored else network
         self.network = network.eval().requires_grad_(False).to(self.device)
         self.degenerate = 0  # vectors without a direction, over all predictions

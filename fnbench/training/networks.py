@@ -90,7 +90,11 @@ def trained_weights(run: Path, tensors: Mapping[str, Tensor], recipe: Recipe, tr
         training_data=trained.data,
         recipe=f"{recipe.name}, step {trained.step} of {recipe.steps}",
         seed=recipe.seed,
-        preprocessing={"size": recipe.crop.size, **({"mirrored": True} if recipe.mirrored else {})},
+        preprocessing={
+            "size": recipe.crop.size,
+            **({"mirrored": True} if recipe.mirrored else {}),
+            **({"scales": list(recipe.scales)} if recipe.scales != (1.0,) else {}),
+        },
     )
     write_weights(run / "weights.safetensors", tensors, card)
     spare = set(kind_of(recipe).branches.values())

@@ -156,6 +156,7 @@ class Recipe:
     paths: the supervised paths that are trained.  licence: of the weights, as the training data allow it.
     mirrored: let the weights predict from an image and its mirror image, in twice the time; training and validation
         do not change.  Not for prn, which places a mesh.
+    scales: let the weights predict from each image at these shares of its size, one pass for each; likewise.
     """
 
     name: str
@@ -165,6 +166,7 @@ class Recipe:
     paths: tuple[str, ...] = PATHS
     licence: str = "unknown"
     mirrored: bool = False
+    scales: tuple[float, ...] = (1.0,)
     network: Mapping[str, Any] = field(default_factory=dict)
     batch: Batches = Batches()
     crop: Crops = Crops()
@@ -271,6 +273,9 @@ def _problems(recipe: Recipe) -> list[tuple[str, bool]]:
         (f"paths {list(recipe.paths)}, expected some of {', '.join(PATHS)}", not set(recipe.paths) <= set(PATHS)),
         ("no path to train", not recipe.paths),
         ("mirrored is for networks that answer pixel by pixel", recipe.mirrored and recipe.model == "prn"),
+        ("scales is for networks that answer pixel by pixel", recipe.scales != (1.0,) and recipe.model == "prn"),
+        (f"scales {list(recipe.scales)}, expected shares above 0, at most 1",
+         not recipe.scales or not all(0 < scale <= 1 for scale in recipe.scales)),
         (f"crop.size {crop.size}, expected a multiple of 32 from 64 on", crop.size < 64 or crop.size % 32 != 0),
         (f"crop.scale {list(crop.scale)}, expected low and high, positive", not 0 < crop.scale[0] <= crop.scale[-1]),
         (f"crop.factor {crop.factor}, expected a positive number", crop.factor <= 0),
