@@ -59,6 +59,23 @@ def pairs(shared_data) -> list[tuple[NDArray[np.float32], NormalMap]]:
     return made
 
 
+@pytest.fixture(scope="module")
+def photographs(shared_data, tmp_path_factory) -> Path:
+    """The same two as a user renders them, out of a folder in Florence's layout."""
+    root = tmp_path_factory.mktemp("photographs")
+    folder = root / "Florence" / "subject_01" / "Model" / "frontal1" / "obj"
+    folder.mkdir(parents=True)
+    for name in ("james.obj", "james.jpg", "james.obj.mtl"):
+        shutil.copy(shared_data / "menpo3d_james" / name, folder / name)
+    run("render-gt", "florence", "--root", root / "Florence", "--out", root / "photo.h5", "--images", "photo")
+    return root / "photo.h5"
+
+
+def run(*arguments: str | Path) -> None:
+    answer = CliRunner().invoke(main, list(map(str, arguments)))
+    assert answer.exit_code == 0, answer.output
+
+
 def cropped(image: NDArray[np.uint8], whole: Camera, crop: Camera) -> NDArray[np.float32]:
     """The crop of a photograph, antialiased, black outside."""
     from PIL import Image
@@ -98,19 +115,22 @@ def test_a_posed_mean_face_agrees_with_the_scan_and_no_flip_of_it_does(pairs):
         assert min(flipped.values()) > 28
 
 
-def test_the_shipped_network_beats_a_posed_mean_face_on_the_photographs(pairs):
+def test_the_shipped_network_beats_both_on_the_photographs(photographs):
     """Nothing is trained or chosen on these two photographs; on the pixels that all three networks define."""
     others = [resolve(f"{ESTIMATORS / name}", "model")() for name in ("facemesh.py:FaceMesh", "mb05.py:MeanFacePose")]
     ours = load_estimator("crossmodal", device="cpu")
-    for image, target in pairs:
-        found = [other.covered(image) for other in others]
-        both = np.logical_and.reduce([target.mask, *(mask for _, mask in found)])
-        assert both.sum() > 0.4 * target.mask.sum()
-
-        def error(normals: NDArray[np.float32], both=both, target=target) -> float:
-            return float(angular_error(normals[both], target.normals[both]).mean())
-
-        assert error(ours.predict(image[None])[0]) < error(found[1][0])
+    with Store(photographs) as store:
+        assert len(store) == 2
+        for sample in store:
+            image, target = model_input(sample.image), sample.target
+            found = [other.covered(image) for other in others]
+            both = np.logical_and.reduce([target.mask, *(mask for _, mask in found)])
+            assert both.sum() > 0.4 * target.mask.sum()
+            mean = [
+                float(angular_error(normals[both], target.normals[both]).mean())
+                for normals in (ours.predict(image[None])[0], *(normals for normals, _ in found))
+            ]
+            assert mean[0] < min(mean[1:]), sample.id
 
 
 @pytest.mark.parametrize("name", ["facemesh.py:FaceMesh", "mb05.py:MeanFacePose"])
@@ -128,20 +148,10 @@ def test_wrapped_networks_answer_every_pixel_and_follow_the_face(name, pairs):
     assert np.median(inner) < 8
 
 
-def test_the_whole_path_on_real_photographs_through_the_command_line(shared_data, tmp_path, monkeypatch):
+def test_the_whole_path_on_real_photographs_through_the_command_line(photographs, shared_data, tmp_path, monkeypatch):
     """render-gt florence --images photo, then eval: the figures of issue and paper hang on every step between."""
-    folder = tmp_path / "Florence" / "subject_01" / "Model" / "frontal1" / "obj"
-    folder.mkdir(parents=True)
-    for name in ("james.obj", "james.jpg", "james.obj.mtl"):
-        shutil.copy(shared_data / "menpo3d_james" / name, folder / name)
     monkeypatch.setenv("FNBENCH_TEST_DATA", str(shared_data))
-    data, records = tmp_path / "photo.h5", tmp_path / "records"
-
-    def run(*arguments: str) -> None:
-        answer = CliRunner().invoke(main, list(map(str, arguments)))
-        assert answer.exit_code == 0, answer.output
-
-    run("render-gt", "florence", "--root", tmp_path / "Florence", "--out", data, "--images", "photo")
+    data, records = photographs, tmp_path / "records"
     run("eval", "--model", f"{ESTIMATORS / 'facemesh.py'}:FaceMesh", "--data", data, "--out", records)
     record = read_record(records / "facemesh.json")
     assert record.counts["images"] == 2
