@@ -37,7 +37,7 @@ GUIDES = sorted(
 ELSEWHERE = {"fnbench demo": "run by .ci/run from an empty folder"}
 SIZE = 32
 QUICK = ["--limit", "1"]
-FACES = ("synthetic", "folder", "florence", "ict")
+FACES = ("synthetic", "folder", "florence", "ict", "makehuman")
 """Datasets whose stand-ins can be rendered."""
 
 
