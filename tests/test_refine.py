@@ -20,9 +20,10 @@ from fnbench.frames import from_canonical
 from fnbench.metrics import angular_error
 from fnbench.png import write_png
 from fnbench.refine import Target, read_target, refined
-from fnbench.refine.subdivide import edges_of, subdivided
+from fnbench.refine.subdivide import subdivided
 from fnbench.render.backends import renderer
 from fnbench.render.shade import surface_maps
+from fnbench.scans.edges import edges_of
 from fnbench.scans.normals import vertex_normals
 from fnbench.scans.read import read_scan
 from fnbench.scans.write import write_scan

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fnbench.scans.edges import edges_of
 from fnbench.types import Scan
 
 
@@ -36,17 +37,6 @@ def subdivided(scan: Scan, split: NDArray[np.bool_]) -> Scan:
         changed["uv"] = np.concatenate([scan.uv, scan.uv[uv_edges[uv_split]].mean(axis=1)])
         changed["uv_faces"], _ = _cut(scan.uv_faces, np.where(cut, place[uv_of_face], -1))
     return replace(scan, labels=None, **changed)
-
-
-def edges_of(faces: NDArray[np.int32]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The edges of triangles.
-
-    Returns (E, 2) vertex indices, the smaller first, and (F, 3) the edge from each corner to the next.
-    """
-    pairs = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2).astype(np.int64), axis=1)
-    count = int(faces.max()) + 1 if len(faces) else 1
-    keys, of_face = np.unique(pairs[:, 0] * count + pairs[:, 1], return_inverse=True)
-    return np.stack([keys // count, keys % count], axis=-1), of_face.reshape(-1, 3)
 
 
 def _cut(faces: NDArray[np.int32], middle: NDArray[np.int64]) -> tuple[NDArray[np.int32], NDArray[np.bool_]]:

@@ -18,12 +18,13 @@ from fnbench.camera import Camera
 from fnbench.errors import InvalidDataError, InvalidSettingError
 from fnbench.metrics import angular_error
 from fnbench.refine.solve import displaced
-from fnbench.refine.subdivide import edges_of, subdivided
+from fnbench.refine.subdivide import subdivided
 from fnbench.refine.target import Target
 from fnbench.render.backends import Renderer, renderer
 from fnbench.render.shade import SurfaceMaps, surface_maps
 from fnbench.render.views import whereabouts
 from fnbench.scans.clean import weld
+from fnbench.scans.edges import edges_of
 from fnbench.scans.normals import vertex_normals
 from fnbench.types import Scan, Visibility
 

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix, diags_array, vstack
 
+from fnbench.scans.edges import edges_of
+
 
 def catmull_clark(quads: NDArray[np.integer], count: int) -> tuple[csr_matrix, NDArray[np.int32]]:
     """One step for a mesh of ``count`` vertices and (F, 4) quads.
@@ -19,7 +21,7 @@ def catmull_clark(quads: NDArray[np.integer], count: int) -> tuple[csr_matrix, N
     this order - and the (4 F, 4) new quads. A vertex that no quad uses stays where it is.
     """
     corner = np.asarray(quads, np.int64)
-    edges, of_face = _edges(corner, count)
+    edges, of_face = edges_of(corner)
     faces = _means(corner, count)
     middles = _means(edges, count)
     inside = np.bincount(of_face.ravel(), minlength=len(edges)) > 1
@@ -42,13 +44,6 @@ def catmull_clark(quads: NDArray[np.integer], count: int) -> tuple[csr_matrix, N
 def triangles(quads: NDArray[np.integer]) -> NDArray[np.int32]:
     """(2 F, 3) triangles of (F, 4) quads."""
     return np.concatenate([quads[:, [0, 1, 2]], quads[:, [0, 2, 3]]]).astype(np.int32)
-
-
-def _edges(quads: NDArray[np.int64], count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """(E, 2) edges and (F, 4) the edge from each corner to the next."""
-    pairs = np.sort(np.stack([quads, np.roll(quads, -1, axis=1)], axis=-1), axis=-1).reshape(-1, 2)
-    keys, of_face = np.unique(pairs[:, 0] * count + pairs[:, 1], return_inverse=True)
-    return np.stack([keys // count, keys % count], axis=-1), of_face.reshape(-1, 4)
 
 
 def _means(polygons: NDArray[np.int64], count: int) -> csr_matrix:
