@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -49,33 +50,28 @@ def check_writable(path: Path) -> None:
     """
     if path.is_dir():
         raise output_error(path, OSError(errno.EISDIR, ""))
-    made = [folder for folder in path.parents if not folder.exists()]
     try:
-        _probe(path.with_name(f".{path.name}.{os.getpid()}.probe"))
+        standing = _standing(path)
+        with tempfile.TemporaryDirectory(prefix=".", dir=standing) as room:  # a name that no other process asks with
+            probe = room / path.absolute().relative_to(standing)
+            probe.parent.mkdir(parents=True, exist_ok=True)
+            probe.touch()
     except OSError as error:
         raise output_error(path, error) from error
-    finally:
-        with suppress(OSError):  # not empty: another process writes there already
-            for folder in made:
-                folder.rmdir()
 
 
-def _probe(path: Path, tries: int = 20) -> None:
-    """Make a file and remove it; another process that probes beside us may take its empty folder away in between."""
-    while True:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.touch()
-            return path.unlink()
-        except (FileNotFoundError, FileExistsError):
-            tries -= 1
-            if not tries:
-                raise
+def _standing(path: Path) -> Path:
+    """The nearest part of the way to ``path`` that is there already; whatever else hides the way is an OSError."""
+    for folder in path.absolute().parents:
+        with suppress(FileNotFoundError):
+            folder.lstat()
+            return folder
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
 
 
 def check_space(path: Path, needed: int) -> None:
     """Refuse what will not fit beside ``path``, whose folder need not exist yet; needed: bytes."""
-    free = shutil.disk_usage(next(folder for folder in path.absolute().parents if folder.is_dir())).free
+    free = shutil.disk_usage(_standing(path)).free
     if free < needed:
         raise OutputError(
             f"{path}: cannot be written: {free / 1e6:.1f} MB are free on the disk and {needed / 1e6:.1f} MB are "
