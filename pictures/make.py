@@ -93,10 +93,10 @@ def main() -> None:
     parser.add_argument(
         "parts", nargs="*", choices=[*PARTS, []], help="records, pictures, heads; all when none is named"
     )
-    parser.add_argument("--ict", type=Path, help="folder of ICT-FaceKit; its records and pictures are left out without")
-    parser.add_argument("--makehuman", type=Path, help="folder of the MakeHuman data; its picture is left out without")
+    for named, (_, option) in DATA.items():
+        parser.add_argument(option, type=Path, dest=named, metavar="DIR", help=f"{named}; left out without")
     given = parser.parse_args()
-    folders = {named: path and path.resolve() for named, path in zip(DATA, (given.ict, given.makehuman), strict=True)}
+    folders = {named: path and path.resolve() for named in DATA for path in [getattr(given, named)]}
     models, absent = trained_models()
     print("\n".join([f"models: {', '.join(models)}", *absent]))
     for part in given.parts or PARTS:
