@@ -16,7 +16,6 @@ the topology, as for ``ict``.
 from __future__ import annotations
 
 import gzip
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -306,7 +305,7 @@ def _target(folder: Path, name: str) -> Path:
 
 
 def _targets(folder: Path) -> list[Path]:
-    found = sorted(path for path in folder.glob("*.target*") if re.search(r"\.target(\.gz)?$", path.name))
+    found = sorted([*folder.glob("*.target"), *folder.glob("*.target.gz")])
     found = [path for path in found if not path.name.startswith("asymm-")]  # of the trunk
     if not found:
         raise InvalidDataError(f"{folder}: no .target files. Copy the whole folder targets.")
@@ -332,7 +331,7 @@ def _displacements(path: Path, count: int) -> NDArray[np.float32]:
 
 def _read_base(path: Path) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """(V, 3) vertices and (F, 4) quads of the base mesh."""
-    lines = read_bytes(path).decode("utf-8", "replace").splitlines()
+    lines = read_bytes(path).decode("utf-8", "replace").splitlines()  # parse_obj would make triangles of the quads
     try:
         vertices = np.array([line.split()[1:4] for line in lines if line.startswith("v ")], np.float64)
         quads = np.array(
