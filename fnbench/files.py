@@ -48,9 +48,9 @@ def check_writable(path: Path) -> None:
 
     Nothing is left behind, no folder either: what is refused afterwards has not touched the disk.
     """
-    if path.is_dir():
-        raise output_error(path, OSError(errno.EISDIR, ""))
     try:
+        if path.is_dir():
+            raise OSError(errno.EISDIR, "")
         standing = _standing(path)
         with tempfile.TemporaryDirectory(prefix=".", dir=standing) as room:  # a name that no other process asks with
             probe = room / path.absolute().relative_to(standing)

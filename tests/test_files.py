@@ -50,6 +50,13 @@ def test_asking_whether_a_file_can_be_written_leaves_no_folder(tmp_path):
     assert not list((tmp_path / "a").iterdir())
 
 
+@pytest.mark.parametrize("name", ["n" * 300, "n" * 300 + "/x", "new/" + "n" * 300 + "/x"])
+def test_a_name_that_is_too_long_is_one_clear_line(tmp_path, name):
+    with pytest.raises(OutputError, match="the name is too long; choose a shorter one"):
+        check_writable(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+
+
 def test_processes_that_ask_at_the_same_time_do_not_disturb_each_other(tmp_path):
     asked = "from fnbench.files import Path, check_writable\nfor _ in range(300): check_writable(Path('a/b/x'))"
     running = [subprocess.Popen([sys.executable, "-c", asked], cwd=tmp_path) for _ in range(3)]
